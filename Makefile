@@ -22,16 +22,16 @@ PYTEST := -m pytest --numprocesses auto --dist worksteal
 help:
 	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
 	@echo "make test           run the tests"
-	@echo "make test-long      run those that it leaves out, because they take long"
-	@echo "make test-exhaustive  run what is left of all pairs of settings of a profile"
-	@echo "make test-portable  run those that compute without vector instructions and a compiler"
-	@echo "make test-integrations  run those with other libraries: transformers, lightning, nicegui, ..."
-	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
+	@echo "make test-long      run the slow tests that make test leaves out"
+	@echo "make test-exhaustive  run the remaining pairs of profile settings"
+	@echo "make test-portable  run the numerical tests without vector instructions and a compiler"
+	@echo "make test-integrations  run the tests with other libraries: transformers, lightning, ..."
+	@echo "make test-minimum   run the tests with the oldest supported packages, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
 	@echo "make lint           check style and types"
 	@echo "make docs           build the documentation: build/docs/html/index.html"
 	@echo "make clean          remove the environments and all caches (results in runs/ stay)"
-	@echo "The environment .venv, for test-minimum .venv-minimum, is made when it is missing or out"
+	@echo "The environment .venv (.venv-minimum for test-minimum) is created if it is missing or out"
 	@echo "of date."
 
 demo: $(READY)
@@ -64,7 +64,7 @@ lint: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# Tutorials are executed, by as many processes as there are cores; any warning is an error.
+# Executes the tutorials in as many processes as there are cores; any warning is an error.
 docs: .venv/docs
 	$(PY) -m sphinx --quiet --fail-on-warning --keep-going --jobs auto \
 		--doctree-dir build/docs/doctrees docs build/docs/html
@@ -73,27 +73,27 @@ clean:
 	rm -rf .venv .venv-minimum build dist docs/generated *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The mark is made only after a finished installation: one that was interrupted starts afresh.
+# The mark is made only after a complete installation; an interrupted one starts again.
 $(READY): constraints.txt
 $(READY): EXTRAS := test,lint
 $(MINIMUM): constraints-minimum.txt
 $(MINIMUM): EXTRAS := test
 $(READY) $(MINIMUM): %/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
-		echo "cimsim needs Python 3.10 or newer, which '$(PYTHON)' is not;" \
-			"name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+		echo "cimsim needs Python 3.10 or newer, and '$(PYTHON)' is older or missing;" \
+			"choose another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$(PYTHON)' cannot make environments;" \
 			"on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into $*; the first time this downloads PyTorch and takes some minutes."
+	@echo "Installing into $*; the first time, this downloads PyTorch and takes a few minutes."
 	[ -e $@ ] || $(PYTHON) -m venv --clear $*
 	@rm -f $@
 	$*/bin/python -m pip install --disable-pip-version-check \
 		-c $(filter constraints%,$^) -e '.[$(EXTRAS)]'
 	@touch $@
 
-# What builds the documentation, and the libraries of integrations, come on top, so that tests and
-# demo need none of it.
+# The tools of the documentation and the libraries of integrations are separate, so that tests and
+# demo do not need them.
 .venv/docs .venv/integrations: .venv/%: $(READY)
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

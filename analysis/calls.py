@@ -133,9 +133,9 @@ def cost(
     Args:
         model: converted model, calibrated or not; a subject, or a run opened by
             :func:`cimsim.runs.open_run`.
-        inputs: batch of test inputs in any form that :func:`cimsim.calibrate` accepts; they and
-            the programmed weights decide the energy, which is the mean over them. For a run their
-            number, 16 by default.
+        inputs: batch of test inputs in any form that :func:`cimsim.calibrate` accepts. The energy
+            depends on them and on the programmed weights, and is the mean over the batch. For a
+            run, the number of test inputs, 16 by default.
         profile: profile to compute the cost on: a name, a file or a :class:`cimsim.Profile`; the
             model's own by default.
 
@@ -164,5 +164,5 @@ def cost(
         kept(model, result)
         return result
     if inputs is None:
-        raise CimsimError("the cost of a model needs inputs; give a batch of its test inputs")
+        raise CimsimError("the cost of a model needs inputs; pass a batch of its test inputs")
     return cost_of(model, inputs, profile=chosen)

@@ -1,4 +1,4 @@
-"""Headlines: what a result says to somebody who did not make it."""
+"""Headlines: a result in a sentence, for readers who did not compute it."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class Keywords(SharedOptions):
     )
     metric: str | None = option(
         None,
-        "Name of the score to show; ``name:min`` if less is better.",
-        default_text="the first score, of which more is better",
+        "Name of the score to show; ``name:min`` if lower is better.",
+        default_text="the first score; higher is better",
     )
     device: Any = option(
         "auto",
@@ -45,7 +45,7 @@ class Keywords(SharedOptions):
     )
     workers: int = option(
         1,
-        "Number of processes to evaluate in; 0 and 1 use this one. It does not change results.",
+        "Number of processes; it does not change results. 0 and 1 use this process.",
         ge=0,
     )
     first_chip: int = option(0, "Seed of the first chip; the others follow.", ge=0)
@@ -60,14 +60,14 @@ class ModelKeywords(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     calibration: Any = option(
-        (), "Training inputs for converters whose ranges have to be measured again."
+        (), "Batches of training inputs, to calibrate converters that need new ranges."
     )
     inputs: Any = option(None, "Batch of test inputs, for costs.")
     name: str | None = option(None, "Name in tables and figures.", default_text="the model's class")
     data: str = option(
         "",
-        "Text that names the test data and the way of scoring; needed for a function with "
-        "``store``, because results are used again while it stays the same.",
+        "Text that describes the test data and the score; required for a function with "
+        "``store``, because results are used again as long as it is the same.",
     )
     store: Any = option(
         None,
@@ -78,9 +78,9 @@ class ModelKeywords(BaseModel):
 
 FIRST = {
     "model": "Converted model, calibrated unless ``calibration`` is given; a subject, or a run "
-    "opened by :func:`cimsim.runs.open_run`; or a list of these, or a dictionary with their names.",
-    "score": "Function of a model that returns a number, or several by name; or batches of inputs "
-    "and labels, such as a data loader, whose accuracy and loss are taken. A run needs none.",
+    "opened by :func:`cimsim.runs.open_run`; or a list of these, or a dictionary of them by name.",
+    "score": "Function of a model that returns a number, or a dictionary of numbers; or batches of "
+    "inputs and labels, such as a data loader, to compute accuracy and loss. A run needs none.",
 }
 """Descriptions of the first arguments."""
 
@@ -89,7 +89,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
     """Make subjects of what a function is given.
 
     Raises:
-        CimsimError: if something is no model, a model has no score, or a subject has one.
+        CimsimError: if something is not a model, a model has no score, or a subject gets one.
     """
     from cimsim.analysis.subjects import Subject
 
@@ -100,7 +100,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
         several = isinstance(models, list | tuple)
         pairs = [(given.name, model) for model in (models if several else [models])]
     if not pairs:
-        raise CimsimError("there is no model; give a converted model, a subject or an opened run")
+        raise CimsimError("there is no model; pass a converted model, a subject or an opened run")
     names = distinct(pairs)
     subjects: list[Subject] = [
         model if isinstance(model, Subject) else _subject(model, score, name, given)
@@ -133,12 +133,12 @@ def _subject(model: Any, score: Any, name: str, given: ModelKeywords) -> Subject
 
     if not isinstance(model, nn.Module):
         raise CimsimError(
-            f"model is a {type(model).__name__}; give a converted model, a subject or a run opened "
+            f"model is a {type(model).__name__}; pass a converted model, a subject or a run opened "
             "by cimsim.runs.open_run"
         )
     if score is None:
         raise CimsimError(
-            f"{name} has no score; give a function of the model that returns a number, or a data "
+            f"{name} has no score; pass a function of the model that returns a number, or a data "
             "loader of inputs and labels"
         )
     return ModelSubject(
@@ -200,7 +200,7 @@ def profile_of(profile: Any) -> Any:
     if isinstance(profile, str | Path):
         return load_profile(profile)
     raise CimsimError(
-        f"profile is a {type(profile).__name__}; give the name of a profile, a file or a "
+        f"profile is a {type(profile).__name__}; pass the name of a profile, a file or a "
         "cimsim.Profile"
     )
 

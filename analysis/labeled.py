@@ -28,18 +28,18 @@ class LabeledBatches:
             batches: a data loader, or another iterable of ``(inputs, labels)``.
 
         Raises:
-            CimsimError: if it is no iterable of batches, or a list without any.
+            CimsimError: if it is not an iterable of batches, or is an empty list.
         """
         if isinstance(batches, Mapping | str | Tensor) or not hasattr(type(batches), "__iter__"):
             raise CimsimError(
-                f"score is a {type(batches).__name__}; give a function of the model that returns "
+                f"score is a {type(batches).__name__}; pass a function of the model that returns "
                 "a number, or a data loader of inputs and labels"
             )
         self._batches = repeatable(batches)
         if isinstance(self._batches, list | tuple) and not self._batches:
             raise CimsimError(
-                "score has no batch; an iterator that was gone through before is empty: give the "
-                "data loader, or a new iterator"
+                "score has no batch; an iterator can be used only once: pass the data loader, or a "
+                "new iterator"
             )
 
     def __iter__(self) -> Iterator[Any]:
@@ -49,7 +49,7 @@ class LabeledBatches:
         """The batches with the first ``samples``; the last one cut unless ``whole``.
 
         Raises:
-            CimsimError: if a batch must be cut and is no tensor.
+            CimsimError: if a batch must be cut and is not a tensor.
         """
         seen = 0
         for batch in self:
@@ -67,7 +67,7 @@ class LabeledBatches:
                 yield inputs[:rest], labels[:rest]
             else:
                 raise CimsimError(
-                    f"samples={samples} ends within a batch of {type(inputs).__name__}; give a "
+                    f"samples={samples} ends within a batch of {type(inputs).__name__}; use a "
                     "multiple of the batch size"
                 )
 

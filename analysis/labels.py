@@ -28,7 +28,7 @@ def require_names(given: Sequence[str], runs: Sequence[str]) -> None:
     if len(given) != len(runs) or len(set(given)) != len(given):
         count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
         raise CimsimError(
-            f"labels: the figure shows {count} ({listed(runs)}), not {listed(given)}; give a "
+            f"labels: the figure shows {count} ({listed(runs)}), not {listed(given)}; use a "
             "different label for each, in this order"
         )
 

@@ -71,7 +71,7 @@ def _numbers(returned: object) -> Scores:
         if name in METRICS and METRICS[name].unit == "%" and not 0 <= value <= 1:
             raise ScoreError(
                 f"the scoring function returned {value:g} for '{name}', which is shown in % and is "
-                "a fraction from 0 to 1; divide it by 100, or give it another name"
+                "a fraction from 0 to 1; divide it by 100, or use another name"
             )
     return scores
 
@@ -90,8 +90,8 @@ def _number(name: str, value: object) -> float:
     number = float(value)  # type: ignore[arg-type]
     if math.isnan(number):
         raise ScoreError(
-            f"the scoring function returned nan for '{name}'; let it return a number that is bad "
-            "instead, such as float('inf') for a loss"
+            f"the scoring function returned nan for '{name}'; return a bad score instead, such as "
+            "float('inf') for a loss"
         )
     return number
 

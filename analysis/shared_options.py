@@ -8,7 +8,7 @@ from cimsim.analysis.study import option
 
 METRIC_HELP = (
     "Metric to show: accuracy, perplexity, bits (per character), loss, rmse, mae or r2; for "
-    "classes of your own data also balanced_accuracy, f1 and top5."
+    "classification of your own data, also balanced_accuracy, f1 and top5."
 )
 
 

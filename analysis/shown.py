@@ -88,7 +88,9 @@ class Shown(ABC):
         Raises:
             CimsimError: if there are more or fewer names than runs.
         """
-        raise CimsimError(f"labels: the figure of {self.stem} shows no names of runs; leave it out")
+        raise CimsimError(
+            f"labels: the figure of {self.stem} does not show names of runs; leave labels out"
+        )
 
     def figure(self, **look: Unpack[LookKeywords]) -> Figure:
         """Return the figure, which no window shows; see :meth:`save` for the options ``look``."""
@@ -181,8 +183,8 @@ class Shown(ABC):
             return write_result(path, self, chosen)
         else:
             raise CimsimError(
-                f"{path}: a result is saved as .png, .svg, .pdf, .csv or .json; give a name ending "
-                "in one of these, or a folder for all"
+                f"{path}: a result is saved as .png, .svg, .pdf, .csv or .json; choose a name "
+                "ending in one of these, or a folder for all"
             )
         return [path]
 

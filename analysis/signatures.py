@@ -138,7 +138,7 @@ def axis_texts(over: Any) -> tuple[str, ...]:
     """Return axes as texts: of one text, of ``{name: levels, ...}``, or of several of them.
 
     Raises:
-        CimsimError: if one of them is no axis.
+        CimsimError: if one of them is not an axis.
 
     >>> axis_texts({"adc.bits": [6, 8], "array.rows": [128, 256]})
     ('adc.bits=6,8', 'array.rows=128,256')
@@ -196,7 +196,7 @@ def described(options: type[Options]) -> str:
 
 
 def python_words(text: str, options: type[BaseModel]) -> str:
-    """``text`` with the names of arguments in place of the flags of options.
+    """``text`` with names of arguments instead of flags of options.
 
     >>> python_words("give --above, such as --above 90", Keywords)
     'give above, such as above=90'
@@ -216,7 +216,7 @@ def python_words(text: str, options: type[BaseModel]) -> str:
 
 @contextmanager
 def in_words_of_python(options: type[BaseModel]) -> Iterator[None]:
-    """Within the block, errors name arguments in place of the flags of options."""
+    """Within the block, errors name arguments instead of flags of options."""
     try:
         yield
     except CimsimError as error:

@@ -234,7 +234,7 @@ class Result(Shown):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """In what its conditions differ from the usual ones, such as ``noise=2``."""
+        """How its conditions differ from the defaults, such as ``noise=2``."""
         others = conditions.of_runs(self.other_runs)
         return (*others, *conditions.of_options(self.options()))
 
@@ -258,7 +258,7 @@ class Result(Shown):
 
     @property
     def other_runs(self) -> tuple[str, ...]:
-        """Folders of further subjects that the command is given."""
+        """Folders of the other subjects of the command."""
         return ()
 
     @property
@@ -273,7 +273,7 @@ class Result(Shown):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Remarks on how far the result can be trusted."""
+        """Remarks on the reliability of the result."""
         return ()
 
     @property
@@ -409,7 +409,7 @@ class Study(Generic[AnyResult]):
         Args:
             folder: folder of the subject.
             name: replaces the ``*`` of :attr:`files`.
-            conditions: in what its conditions differ from the usual ones, such as ``["noise=2"]``,
+            conditions: how its conditions differ from the defaults, such as ``["noise=2"]``,
                 see :attr:`Result.conditions`. Without them the result under the usual conditions,
                 or the only one that there is.
 
@@ -425,7 +425,7 @@ class Study(Generic[AnyResult]):
                 names = ", ".join(other.name for other in others)
                 raise CimsimError(
                     f"{path}: there is no such result, but {len(others)} under other conditions: "
-                    f"{names}; give the conditions of one, or read its file with read_file"
+                    f"{names}; pass the conditions of one, or read its file with read_file"
                 )
             path = others[0] if others else path
         return self.read_file(path, folder)

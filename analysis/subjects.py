@@ -62,7 +62,7 @@ class Subject(ABC):
         folder: folder that results are kept in; None keeps them in memory.
         argument: its name on the command line, where that is not the folder.
         split: the samples that it is scored on.
-        repeats: whether a model has the same scores again on the same chip.
+        repeats: whether a model always has the same scores on the same chip.
     """
 
     name: str
@@ -162,7 +162,7 @@ class Subject(ABC):
             CimsimError: if the subject has no inputs.
         """
         raise CimsimError(
-            f"{self.name} has no test inputs; give ModelSubject(…, inputs=batch) a batch of them"
+            f"{self.name} has no test inputs; pass a batch of them, ModelSubject(…, inputs=batch)"
         )
 
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
@@ -202,7 +202,7 @@ class Subject(ABC):
         """
         if self.folder is not None:
             raise CimsimError(
-                f"{self.name} keeps its results in {self.folder} already; give no other folder"
+                f"{self.name} keeps its results in {self.folder} already; use no other folder"
             )
         self.folder = folder
 
@@ -262,7 +262,7 @@ class ModelSubject(Subject):
             inputs: batch of test inputs in any form that :func:`cimsim.calibrate` accepts, for
                 costs; by default the inputs of the first batch of ``score``.
             calibration: training inputs for converters whose ranges have to be measured again.
-            metric: name of the metric shown by default, ``name:min`` if less is better; otherwise
+            metric: name of the metric shown by default, ``name:min`` if lower is better; otherwise
                 the first number of ``score``.
             name: name in tables and figures; the model's class by default.
             folder: folder to keep results in; in memory by default.
@@ -290,10 +290,10 @@ class ModelSubject(Subject):
         """See :class:`Subject`."""
         if self._function is not None and not self._data:
             raise CimsimError(
-                f"results of {self.name} are kept in the folder {folder}; give data='…', a text "
-                "that names the test data and the way of scoring, because results are used again "
-                "while it stays the same: ModelSubject(model, score, data='…'), or "
-                "data='…' in the call"
+                f"results of {self.name} are kept in the folder {folder}; pass data='…', a text "
+                "that describes the test data and the score, because results are used again as "
+                "long as it is the same: ModelSubject(model, score, data='…'), or data='…' in the "
+                "call"
             )
         super().keep_in(folder)
 
@@ -359,7 +359,7 @@ class ModelSubject(Subject):
             if analog_layers(self._model)[name].calibrated:
                 raise CimsimError(
                     f"layer '{name}' of {self.name} needs new converter ranges on this profile; "
-                    "give some training inputs as calibration=…"
+                    "pass some training inputs as calibration=…"
                 )
             raise CimsimError(
                 f"layer '{name}' of {self.name} is not calibrated; call "

@@ -18,7 +18,7 @@ def keep_dtypes(module: nn.Module, before: Mapping[str, Tensor]) -> None:
     """Give tensors of ``module`` that were cast the dtypes and values that they had ``before``, on
     the device where they are now. Only these are read, so that others may be on the meta device.
 
-    Called in ``_apply``, behind that of the base class; ``before`` holds detached tensors, because
+    Called in ``_apply``, after the base class's; ``before`` contains detached tensors, because
     a parameter stays the same object while its data are replaced.
     """
     for name, precise in before.items():

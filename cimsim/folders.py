@@ -48,7 +48,7 @@ def expanded(path: str | Path) -> Path:
     if not os.path.isabs(whole):
         first = text.split(os.sep, 1)[0]
         whose = "this user has no home folder" if first == "~" else "there is no such user"
-        raise CimsimError(f"{text}: cannot expand {first}, {whose}; give an absolute path")
+        raise CimsimError(f"{text}: cannot expand {first}, {whose}; use an absolute path")
     return Path(whole)
 
 

@@ -95,7 +95,9 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
             continue
         elif "." not in key and key not in (*WORDS, *_KEYS):
             reason = unknown("setting of a layer", key, WORDS)
-            raise CimsimError(f"'{text}': {reason} (keys of the profile have a dot, as adc.bits)")
+            raise CimsimError(
+                f"'{text}': {reason} (keys of the profile contain a dot, as in adc.bits)"
+            )
         elif not (equals and value):
             raise CimsimError(f"'{text}': '{key}' needs a value, '{key}=VALUE'")
         if key in written:

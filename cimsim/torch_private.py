@@ -124,7 +124,7 @@ def is_batched(tensor: Tensor) -> bool:
 
 def has_memory(tensor: Tensor) -> bool:
     """Return whether the numbers of ``tensor`` are in memory. Those of a gradient of zeros may not
-    be, and those of a tensor of which the storage was freed."""
+    be, and those of a tensor whose storage was freed."""
     try:
         return bool(tensor.data_ptr()) or not tensor.numel()
     except RuntimeError:  # of a tensor without a storage

@@ -75,8 +75,8 @@ class TrainConfig(BaseModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="Fraction of the training samples (after --limit) that are not trained on, to "
-        "choose settings with --split held-out.",
+        description="Fraction of the training samples (after --limit) to exclude from training, "
+        "for choosing settings with --split held-out.",
     )
     model: str = Field(
         default="mlp",
@@ -162,13 +162,13 @@ class TrainConfig(BaseModel):
         default=0.0, description="Fraction of the steps trained digitally before noise starts."
     )
     ramp: Fraction = Field(
-        default=0.3, description="Fraction of the steps over which noise grows to its full size."
+        default=0.3, description="Fraction of the steps over which noise grows to full strength."
     )
     noise: float = Field(
         default=1.0,
         ge=0,
-        description="Factor on all noise of the profile (noise-aware); auto: a search chooses it, "
-        "with the method, --gaussian-sigma and the clipping of weights.",
+        description="Factor on every noise of the profile (noise-aware); auto: a search chooses "
+        "it, together with the method, --gaussian-sigma and the clipping of weights.",
         json_schema_extra={"text": True, "metavar": "NUMBER|auto"},
     )
     optimize_for: str | None = Field(
@@ -182,7 +182,7 @@ class TrainConfig(BaseModel):
         description="Epochs of the longest training of a search; default: a third of --epochs.",
     )
     chosen: str | None = Field(
-        default=None, description="What a search chose the settings for, and from how many."
+        default=None, description="Candidate that a search chose, and for which conditions."
     )
     noise_spread: float = Field(
         default=0.0,
@@ -200,8 +200,8 @@ class TrainConfig(BaseModel):
     gaussian_sigma: float = Field(
         default=0.038,
         ge=0,
-        description="Standard deviation of the weight noise over the layer's largest weight "
-        "(standard-nat, fake-quantized).",
+        description="Standard deviation of the weight noise, as a fraction of the layer's largest "
+        "weight (standard-nat, fake-quantized).",
     )
     statistics: Statistics = Field(
         default="chip",
@@ -211,15 +211,15 @@ class TrainConfig(BaseModel):
     gaussian_cutoff: float | None = Field(
         default=None,
         ge=0,
-        description="Largest weight noise in standard deviations: right-censored noise; default: "
-        "none (standard-nat, fake-quantized).",
+        description="Largest weight noise in standard deviations, for right-censored noise; "
+        "default: no limit (standard-nat, fake-quantized).",
     )
     learn_ranges: tuple[RangeOf, ...] | None = Field(
         default=None,
-        description="Converters whose ranges are parameters of the training: dac (inputs), adc, or "
-        "none; layers keep a range that their profile fixes, which is an error if none is left; "
-        "default: dac with rules E and F, whose gradient is 0 behind saturated converters, unless "
-        "dac.range is set; else none (noise-aware, fake-quantized).",
+        description="Converters whose ranges are trained: dac (inputs), adc, or none; ranges that "
+        "a layer's profile fixes stay fixed, and it is an error if none is left to train; default: "
+        "dac with rules E and F, whose gradient is 0 where a converter saturates, unless dac.range "
+        "is set; otherwise none (noise-aware, fake-quantized).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."

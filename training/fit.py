@@ -69,7 +69,7 @@ def fit(
 
 
 def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
-    """Sentences about settings that do not do what the user may expect."""
+    """Sentences about settings that may have an unexpected effect."""
     config = trainer.config
     yield from without_effect(config, trainer.data, trainer.model, named)
     yield from _of_the_noise(trainer)
@@ -83,7 +83,7 @@ def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
 
 
 def _of_the_noise(trainer: Trainer) -> Iterator[str]:
-    """A sentence if the noise does not reach its size by the end."""
+    """A sentence if the noise does not reach full strength by the end."""
     config, method, assigned = trainer.config, trainer.schedule.method, profiles(trainer.model)
     final = trainer.schedule.strength(trainer.total - 1)
     if not method.noisy or final >= _FULL:
@@ -91,7 +91,7 @@ def _of_the_noise(trainer: Trainer) -> Iterator[str]:
     if final > 0:
         if has_noise(config, assigned):
             yield (
-                f"the noise ends at {100 * final:.0f} % of its size, because warmup "
+                f"the noise ends at {100 * final:.0f} % of full strength, because warmup "
                 f"{config.warmup:g} and ramp {config.ramp:g} add up to more than the training; "
                 "reduce them"
             )

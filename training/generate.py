@@ -76,7 +76,7 @@ def _tokens(data: DataSet, prompt: str) -> list[int]:
     numbers = {symbol: number for number, symbol in enumerate(data.symbols)}
     pieces = list(prompt) if data.token == "character" else prompt.split()
     if not pieces:
-        raise CimsimError("the prompt is empty; give the text to continue")
+        raise CimsimError("the prompt is empty; write some text to continue")
     unknown = sorted({piece for piece in pieces if piece not in numbers})
     if unknown:
         raise CimsimError(

@@ -26,11 +26,11 @@ def chip_of(split: Split, number: int) -> int:
 
 
 def held_out_metrics(trainer: Trainer) -> dict[str, float]:
-    """Return the present scores on held-out data, digitally and on one chip, by name.
+    """Return the current scores on held-out data, digitally and on one chip, by name.
 
     They are measured on a copy of the model, whose converters are calibrated if they have no
     ranges yet. Averaged weights are used if there are any; the statistics of batch normalization
-    are the present ones. If processes have only shards of the model, it is scored digitally only.
+    are the current ones. If processes have only shards of the model, it is scored digitally only.
     Empty without held-out data.
     """
     data, device = trainer.data, trainer.device
@@ -59,7 +59,7 @@ def held_out_metrics(trainer: Trainer) -> dict[str, float]:
 
 @torch.no_grad()
 def _copy(trainer: Trainer) -> torch.nn.Module:
-    """A separate model with the present weights, or their averages."""
+    """A separate model with the current weights, or their averages."""
     plan = trainer.plan
     model = new_model(plan.config, plan.profile, plan.layers, plan.data).to(trainer.device)
     model.load_state_dict(trainer.model.state_dict())

@@ -201,7 +201,7 @@ class ChipNoise(Method):
         step: int,
         forward: Forward | None = None,
     ) -> None:
-        """Calibrate the converters to the present signals.
+        """Calibrate the converters to the current signals.
 
         A range allows for the noise of its ADC, with the factor of the step before.
         """

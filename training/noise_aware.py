@@ -32,8 +32,8 @@ _SETTINGS = ("noise", "noise_spread", "clip_sigma", "warmup", "ramp", "age", "av
 class NoiseAware:
     """Noise-aware training of a converted model, in any training loop.
 
-    ``cimsim train`` trains with the same object. The training loop calls :meth:`step` once after
-    every step of its optimizer, and :meth:`finish` at the end::
+    ``cimsim train`` uses the same class. The training loop calls :meth:`step` once after every
+    step of its optimizer, and :meth:`finish` at the end::
 
         with_noise = cimsim.NoiseAware(model, steps=len(loader) * epochs, calibration=loader)
         for _ in range(epochs):
@@ -44,14 +44,14 @@ class NoiseAware:
                 with_noise.step()
         with_noise.finish(loader)
 
-    In training mode, every forward pass uses another chip, with the noise of the profile times
+    In training mode, every forward pass uses a new chip, with the noise of the profile times
     ``noise * strength``. The strength is 0 in the warm-up, in which layers compute digitally, and
     then grows linearly to 1::
 
         strength(t) = min(1, (t - warmup * steps + 1) / max(ramp * steps, 1)),  t >= warmup * steps
 
-    In evaluation mode, the model computes as programmed, with its own profile at its own age: it
-    can be evaluated at any time between two steps.
+    In evaluation mode, the model uses its programmed chip, its own profile and its own age, so it
+    can be evaluated between any two steps.
 
     In distributed training, all processes must create the object and call its methods together;
     the converter ranges, and the first values of learned ones, are those of the first process.
@@ -59,26 +59,27 @@ class NoiseAware:
     Args:
         model: a converted model, also within ``torch.compile`` or ``DistributedDataParallel``.
         steps: number of optimizer steps of the whole training.
-        noise: factor on all noise of the profile. A network is best at the noise that it was
-            trained for; above 1 it tolerates more noise, and loses accuracy without noise.
+        noise: factor on every noise of the profile. A network is best at the noise that it was
+            trained for; with a factor above 1, it tolerates more noise, but loses accuracy without
+            noise.
         noise_spread: relative spread of the factor between steps, ``|N(noise, (spread noise)^2)|``.
         clip_sigma: after every step with noise, clip the weights of analog layers to this many
             times their RMS, per output; None for no clipping. Frozen weights are not clipped,
             and neither are weights that a parametrization such as weight norm computes; a warning
-            names their layers. In pruned layers, the remaining weights are clipped.
+            names the latter's layers. In pruned layers, the remaining weights are clipped.
         warmup: fraction of the steps without noise, from 0 to 1.
         ramp: fraction of the steps over which noise grows to its full strength, from 0 to 1.
         age: age of the chips of training: a time such as ``"1h"``, or a range such as ``"1s:1d"``,
             from which every step samples an age (log-uniform).
         calibration: a data loader or an iterable of batches of training inputs. The converters are
             calibrated on its first ``calibration_batches`` batches if they have no ranges yet, when
-            noise sets in, and again after 1, 2, 4, 8, … steps and every ``recalibrate_every``
-            steps, because trained signals change. The batches are read once and kept. Without it,
-            ranges stay as they are.
+            noise starts, and again after 1, 2, 4, 8, … steps and every ``recalibrate_every``
+            steps, because training changes the signals. The batches are read once and kept.
+            Without it, ranges stay as they are.
         calibration_batches: number of these batches.
         recalibrate_every: number of steps between calibrations, such as ``len(loader)`` for one
             per epoch; the default is a tenth of ``steps``.
-        average: decay of a moving average of all parameters, which :meth:`finish` puts into the
+        average: decay of a moving average of all parameters, which :meth:`finish` copies into the
             model; 0 for no average.
         seed: seed of the factors and ages. ``cimsim.convert`` sets the seed of the chips.
         forward: ``forward(model, batch)`` runs the model on a batch, see :func:`cimsim.calibrate`.
@@ -226,7 +227,7 @@ class NoiseAware:
         self._attached = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the schedule and the averages, to save beside ``model.state_dict()``,
+        """The position in the schedule and the averages, to save next to ``model.state_dict()``,
         which contains the converter ranges and the number of chips used."""
         return {
             "step": self.steps_taken,
@@ -337,8 +338,8 @@ def _first(batches: Batches | None, count: int) -> list[Any]:
         torch.set_rng_state(before)
     if not first:
         raise CimsimError(
-            "NoiseAware: calibration has no batch (an iterator that was gone through before is "
-            "empty: make a new one); give it a data loader, or a list of batches"
+            "NoiseAware: calibration has no batch (an iterator can be used only once: create a new "
+            "one); pass a data loader, or a list of batches"
         )
     return first
 
@@ -358,8 +359,7 @@ def _nonempty(batches: Batches | None) -> Iterator[Any]:
     for first in iterator:
         return chain([first], iterator)
     raise CimsimError(
-        "NoiseAware.finish: there is no batch (an iterator that was gone through before is empty: "
-        "make a new one)"
+        "NoiseAware.finish: there is no batch (an iterator can be used only once: create a new one)"
     )
 
 
@@ -371,7 +371,9 @@ def _checked(state: object, average: list[Tensor]) -> tuple[int, list[Tensor]]:
     """
     keys = {"step", "average", "settings"}
     if not (isinstance(state, Mapping) and keys <= set(state)):
-        raise CimsimError("NoiseAware.load_state_dict: this is no state of NoiseAware.state_dict()")
+        raise CimsimError(
+            "NoiseAware.load_state_dict: this state was not returned by NoiseAware.state_dict()"
+        )
     step, saved = state["step"], state["average"]
     if type(step) is not int or step < 0 or not isinstance(state["settings"], Mapping):
         raise CimsimError(f"NoiseAware.load_state_dict: the state is damaged, its step is {step!r}")

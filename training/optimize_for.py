@@ -35,8 +35,8 @@ def conditions(text: str, age: str = "0s") -> tuple[tuple[float, ...], tuple[flo
         ages_s = _list(ages if at else age, parse_duration, _between)
     except ValueError as error:
         raise CimsimError(
-            f"'{text}' are no conditions to optimize for: {error}; write noise levels, and ages "
-            f"after @, such as {_EXAMPLES}"
+            f"'{text}' is not a list of conditions to optimize for: {error}; write noise levels, "
+            f"and ages after @, such as {_EXAMPLES}"
         ) from None
     return noises, ages_s
 

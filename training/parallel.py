@@ -198,7 +198,7 @@ def _started() -> int:
     """Number of processes that ``torchrun`` started; 1 without it.
 
     Raises:
-        CimsimError: if the environment variable WORLD_SIZE is no number of processes.
+        CimsimError: if the environment variable WORLD_SIZE is not a number of processes.
     """
     if "RANK" not in os.environ:
         return 1

@@ -48,8 +48,8 @@ class TrainingPlan:
         """
         if config.searches:
             raise CimsimError(
-                f"noise is '{AUTO}': choose it by cimsim.runs.search(config, out), and train with "
-                "the config of the result; cimsim.runs.train does both"
+                f"noise is '{AUTO}': choose it with cimsim.runs.search(config, out), and train "
+                "with the config of the result; cimsim.runs.train does both"
             )
         layers, learned = with_profiles(parse_layers(config.layer)), ranges_to_learn(config)
         profile = load_profile(config.profile, config.overrides)

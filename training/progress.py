@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Measure:
-    """The number beside the loss during training.
+    """The number shown next to the loss during training.
 
     Attributes:
         name: name in files, as in ``train_accuracy``.
@@ -56,7 +56,7 @@ class Progress(Protocol):
     def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Start a run of ``total`` steps at step ``done`` (above 0 if it is resumed).
 
-        ``measure`` is the number that :meth:`step` gets beside the loss.
+        ``measure`` is the number that :meth:`step` gets besides the loss.
         """
 
     def step(self, epoch: int, loss: float, measured: float, count: int) -> None:

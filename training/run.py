@@ -66,7 +66,7 @@ class Run:
         self.profile = profile
         self.layers = layers  # settings by pattern, with loaded profiles
         self.result = result
-        self.data_dir = config.data_dir  # present location of the data
+        self.data_dir = config.data_dir  # current location of the data
         self._digital: dict[tuple[Split, int | None], dict[str, float]] = {}
 
     @classmethod
@@ -85,7 +85,7 @@ class Run:
         """
         path = Path(path)
         if not path.is_dir():
-            raise CimsimError(f"no such folder: {path}; give the --out folder of `cimsim train`")
+            raise CimsimError(f"no such folder: {path}; use the --out folder of `cimsim train`")
         if not (path / CONFIG).is_file():
             raise CimsimError(f"{path} is not a run: it has no {CONFIG}; use `cimsim train` first")
         if not (path / RESULT).is_file():
@@ -286,7 +286,7 @@ def _take_weights(model: nn.Module, path: Path) -> None:
 
 def prepared(config: TrainConfig, data: DataSet) -> DataSet:
     """Return ``data`` without the training samples that ``config`` does not train on: those after
-    ``limit``, and the ones that it holds out of the others.
+    ``limit``, and those that it holds out.
 
     Raises:
         CimsimError: if no samples would be left, or none held out.

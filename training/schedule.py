@@ -1,4 +1,4 @@
-"""What a method does around each optimizer step: our own training loop and any other loop."""
+"""The work of a method around each optimizer step, in our training loop and in any other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Schedule:
         return min(1.0, (at - warm + 1) / max(ramp, 1.0))
 
     def calibrates(self, at: int, epoch_starts: bool) -> bool:
-        """Whether converters are calibrated before step ``at``: when noise sets in, and from then
+        """Whether converters are calibrated before step ``at``: when noise starts, and from then
         on before steps 1, 2, 4, 8, … and where ``epoch_starts``."""
         sets_in = self.strength(at - 1) == 0
         return self.strength(at) > 0 and (sets_in or epoch_starts or _is_power_of_two(at))

@@ -31,7 +31,7 @@ class Task(ABC):
         name: name, as in ``task=regression``.
         objective: name of the term of the loss that is always included.
         metric: name of the metric that is shown by default.
-        measure: number beside the loss during training.
+        measure: number shown next to the loss during training.
     """
 
     name: ClassVar[str]

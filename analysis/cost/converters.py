@@ -97,7 +97,7 @@ def _(model: SurveyAdc, bits: int, cost: CostRates) -> Converter:
         warnings = (
             *warnings,
             f"the survey overestimates the energy of an ADC below {_FEWEST_CREDIBLE_BITS} bits, "
-            f"here {bits}; give cost.adc of kind 'measured' or 'figure-of-merit'",
+            f"here {bits}; set cost.adc to kind 'measured' or 'figure-of-merit'",
         )
     return Converter(energy_pJ, area_um2, warnings=warnings)
 
@@ -131,7 +131,7 @@ def _survey_range(bits: int, rate_Hz: float, what: str) -> tuple[str, ...]:
     if bits < _FEWEST_SURVEYED_BITS:
         warnings.append(
             f"the survey's {what} of an ADC is valid for {_FEWEST_SURVEYED_BITS} bits or more, not "
-            f"for {bits}{used}; give cost.adc of kind 'measured'"
+            f"for {bits}{used}; set cost.adc to kind 'measured'"
         )
     if rate_Hz > _FASTEST_SURVEYED_HZ:
         warnings.append(

@@ -257,5 +257,5 @@ def _leaking(bill: _Bill, total_ns: float) -> _Bill:
 
 
 def _leakage(over: float, price: Price) -> Charge:
-    """Leakage of an area, or of cells, over a time; it is no number of operations."""
+    """Leakage of an area, or of cells, over a time; it is not a number of operations."""
     return Charge(price, "leakage", 0, over * price.each)

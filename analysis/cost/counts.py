@@ -24,7 +24,7 @@ from cimsim.profile import (
 def count(work: AnalogWork, profile: Profile) -> Counts:
     """Count the operations of ``work`` on ``profile``.
 
-    Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows dealt out over tiles, columns
+    Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows divided among tiles, columns
     and their slices over blocks, each with a reference column where cells hold one. Spare columns
     are read, but not converted.
 

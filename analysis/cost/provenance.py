@@ -55,7 +55,7 @@ def provenance_shares(prices: Sequence[PriceShare], quantity: Quantity) -> dict[
 def price_class(cost: Cost, quantity: Quantity) -> str:
     """Return the class of :data:`PRICE_CLASSES` of the ``quantity`` of a cost.
 
-    Up to 10 % by generic prices count as measured or published, and more than 90 % as generic;
+    Up to 10 % from generic prices counts as measured or published, and more than 90 % as generic;
     prices set by hand count as measured ones. An area without its converters is incomplete.
     """
     known, mixed, generic, incomplete = PRICE_CLASSES

@@ -216,7 +216,7 @@ class Cost(Result):
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas, and
-        the energy by generic prices."""
+        the energy from generic prices."""
         counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
         energies = [f"energy_{part}_pJ" for part in PARTS]
         areas = [f"area_{part}_um2" for part in PARTS[:-1]]
@@ -270,7 +270,7 @@ class Cost(Result):
                 f"{quantity(1e-9 * layer.latency_ns, 's')}",
             ]
             if generic is not None and energy:
-                lines.append(f"{100 * getattr(generic, part) / energy:.3g} % by generic prices")
+                lines.append(f"{100 * getattr(generic, part) / energy:.3g} % from generic prices")
             return "\n".join(lines)
 
         return {part: [text(layer, part) for layer in self.layers] for part in PARTS}

@@ -33,8 +33,8 @@ def energy_factor(
 
         (S(to, V0) / S(from, V0)) (V / V0)^2,    S(node, V) = a V^2 + b V + c,  V0 = from_v_V
 
-    Between nodes of the fit, S is interpolated in the logarithm of both; at one and the same node
-    an energy goes with the square of the supply, as that of a capacitor does.
+    Between nodes of the fit, S is interpolated in the logarithm of both; at the same node, an
+    energy is proportional to the square of the supply voltage, like a capacitor's.
 
     >>> energy_factor(65, 1.0, 65, 0.5)
     (0.25, ())

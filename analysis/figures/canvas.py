@@ -252,7 +252,7 @@ def plotted(
             kinds = ", ".join(type(one).__name__ for one in given) or "none"
             count = "one axes" if layout.columns == 1 else f"{layout.columns} axes side by side"
             raise CimsimError(
-                f"plot: this result is drawn on {count} of matplotlib, but ax is {kinds}; give "
+                f"plot: this result is drawn on {count} of matplotlib, but ax is {kinds}; pass "
                 "as many, or leave ax out for a new figure"
             )
         panels = Panels(given, alone=False, titled=look.title is not None)
@@ -385,8 +385,8 @@ def files_of(path: Path, look: Look = USUAL) -> list[Path]:
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise CimsimError(
-            f"{path}: a figure is written as PNG and SVG, or as PDF; give a name ending in .png or "
-            ".pdf"
+            f"{path}: a figure is written as PNG and SVG, or as PDF; choose a name ending in .png "
+            "or .pdf"
         )
     formats = look.format or (("pdf",) if suffix == "pdf" else USUAL_FORMATS)
     return [path.with_suffix(f".{name}") for name in dict.fromkeys(formats)]

@@ -132,7 +132,7 @@ def _left_out(axes: Axes, fit: DeviceFit) -> None:
         (errors <= low, "v", "left out, far below"),
         (errors >= high, "^", "left out, far above"),
     ):
-        # Marks on each other are one.
+        # Overlapping marks are drawn once.
         at = np.stack((targets[there], np.clip(errors[there], low, high)))
         if there.any():
             axes.plot(*np.unique(at, axis=1), mark, color=color(1), markersize=5, label=label)

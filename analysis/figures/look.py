@@ -93,7 +93,7 @@ class Look(BaseModel):
     )
     style: Annotated[tuple[str, ...], BeforeValidator(_texts)] = option(
         (),
-        "Style of matplotlib: a file or an installed name; can be repeated, later ones count.",
+        "Matplotlib style: a file or an installed name; can be repeated, the last one wins.",
         metavar="FILE",
     )
 

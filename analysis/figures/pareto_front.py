@@ -50,7 +50,7 @@ def draw_front(panels: Panels, result: Exploration) -> None:
     """Draw the metric over the cost: a mark for each design, one color for each run and profile.
 
     Steps join each front: a design at least that good costs as much as the step shows. Designs have
-    a number, which the list beside the figure resolves; those on a front are large and have the
+    a number, which the list beside the figure explains; those on a front are large and have the
     95 % interval of their mean.
     """
     kinds = _kinds(result)

@@ -1,4 +1,4 @@
-"""The mark of the present level on a curve over an axis."""
+"""The mark of the current level on a curve over an axis."""
 
 from __future__ import annotations
 

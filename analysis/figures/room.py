@@ -128,7 +128,7 @@ def _laid_out(figure: Figure) -> None:
 def _too_small(figure: Figure) -> CimsimError:
     width, height = figure.get_size_inches()
     return CimsimError(
-        f"size: {width:.3g} x {height:.3g} inches is too small for the texts of this figure; give "
+        f"size: {width:.3g} x {height:.3g} inches is too small for the texts of this figure; use "
         "a larger size, a smaller font, or the title none"
     )
 

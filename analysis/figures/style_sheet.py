@@ -47,11 +47,11 @@ def read_style(style: str) -> dict[str, Any]:
     if style in styles.library:
         return {key: value for key, value in styles.library[style].items() if _is_look(key)}
     if path.suffix != ".mplstyle" and not path.exists():
-        raise CimsimError(f"{unknown('style', style, styles.available)}, or give a file")
+        raise CimsimError(f"{unknown('style', style, styles.available)}, or use a file")
     try:
         text = read_text(path, _LARGEST)
     except UnicodeDecodeError:
-        raise CimsimError(f"{style}: is no style of matplotlib: it is not text") from None
+        raise CimsimError(f"{style}: is not a matplotlib style: it is not text") from None
     except OSError as error:
         raise CimsimError(f"{style}: cannot be read ({error.strerror})") from None
     settings: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def _setting(line: str, place: str) -> dict[str, Any]:
     if not line:
         return {}
     if not colon:
-        raise CimsimError(f"{place}: '{shortened(line)}' is no line 'key: value'")
+        raise CimsimError(f"{place}: '{shortened(line)}' is not a line 'key: value'")
     if key not in rcParams:
         raise CimsimError(f"{place}: {unknown('setting', key, filter(_is_look, rcParams))}")
     if not _is_look(key):
@@ -86,7 +86,7 @@ def _setting(line: str, place: str) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # of deprecated settings
             return {str(name): chosen for name, chosen in RcParams({key: given}).items()}
     except Exception:  # its validators raise errors of many kinds
-        raise CimsimError(f"{place}: '{shortened(value)}' is no value of {key}") from None
+        raise CimsimError(f"{place}: '{shortened(value)}' is not a value of {key}") from None
 
 
 def _cycle(text: str) -> Cycler[str, Any]:

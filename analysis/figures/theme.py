@@ -123,10 +123,11 @@ def palette_named(palette: str | Sequence[str]) -> tuple[tuple[str, ...], str]:
     for one in palette:
         if not is_color_like(one):
             raise CimsimError(
-                f"palette: '{shortened(str(one))}' is no color; give names such as red, or #0072B2"
+                f"palette: '{shortened(str(one))}' is not a color; use names such as red, or "
+                "#0072B2"
             )
     if not palette:
-        raise CimsimError("palette: there is no color; give at least one")
+        raise CimsimError("palette: there are no colors; set at least one")
     return tuple(rgb2hex(to_rgb(one)) for one in palette), ""
 
 

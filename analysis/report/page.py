@@ -52,7 +52,7 @@ def report(
     and one for each of ``results``.
 
     The page contains its figures, styles and scripts, needs no network, and is the same for the
-    same results. Errors are shown in place of what cannot be shown.
+    same results. If something cannot be shown, its error is shown instead.
 
     Args:
         subjects: subjects with folders, each once.

@@ -61,7 +61,7 @@ def guard_errors(
 
 
 def cannot_be_shown(error: Exception) -> Paragraph:
-    """The paragraph in place of something that cannot be shown because of ``error``."""
+    """The paragraph that replaces something that cannot be shown because of ``error``."""
     return Paragraph(f"This cannot be shown: {reason_of(error)}", remark=True)
 
 

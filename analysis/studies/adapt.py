@@ -42,22 +42,22 @@ _COSTS = ("batches", "vectors", "seconds", "added", "changed", "written", "read"
 class AdaptOptions(Options):
     """Adapt each chip of a run after programming, and evaluate it before and after.
 
-    Each part is applied alone, and all of them together, with training data of the run. Without
-    --parts, these are all that write no cell; --parts all adds those that do. `cimsim methods`
-    lists them with their sources. Results are written to RUN/adapt/. Finished trials are kept: run
-    the same command again to resume.
+    Each part is applied alone, and then all of them together, with training data of the run. By
+    default, these are all parts that write no cells; --parts all adds those that do. `cimsim
+    methods` lists the parts with their sources. Results are written to RUN/adapt/. Finished trials
+    are kept: run the same command again to resume.
     """
 
     parts: str = option(
         DIGITAL,
-        "Parts with their settings, such as ranges,low-rank:rank=8; 'digital' for all that write "
-        "no cell, 'all' for all.",
+        "Parts with their settings, such as ranges,low-rank:rank=8; 'digital' for all parts that "
+        "write no cells, 'all' for all parts.",
         metavar="PARTS",
     )
     budget: int = option(BUDGET, "Maximum number of batches that each part runs on the chip.", ge=1)
     teacher: str = option(
         "digital",
-        "What trained parts learn from: outputs of the digital model, or labels.",
+        "Targets of parts that train: outputs of the digital model, or labels.",
         metavar="digital|labels",
     )
     overrides: tuple[str, ...] = option(
@@ -65,9 +65,9 @@ class AdaptOptions(Options):
         "Change a value of the profile; can be repeated.",
         flag="--set",
         metavar="KEY=VALUE",
-        in_name=False,  # the facts have it
+        in_name=False,  # part of the facts
     )
-    seed: int = option(0, "Seed of everything random in the parts.", ge=0)
+    seed: int = option(0, "Seed of all random numbers in the parts.", ge=0)
 
     @field_validator("teacher")
     @classmethod
@@ -317,7 +317,7 @@ def recovery(
         evaluation = _changed(subject, evaluation, overrides)
     if not subject.training(1):
         raise CimsimError(
-            f"{subject.name} has no training data to adapt its chips with; give some batches as "
+            f"{subject.name} has no training data to adapt its chips with; pass some batches as "
             "calibration=…"
         )
 

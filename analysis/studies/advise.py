@@ -56,9 +56,9 @@ _LONGEST = 48  # characters of an assignment in one line of the figure
 class AdviseOptions(Options):
     """Propose a mixed assignment: which layers to compute digitally or to give more bits.
 
-    The assignment brings the run on chips as close to the digital model as requested, at low cost,
-    and is verified on chips that it was not chosen on. Results are written to RUN/sensitivity/ and
-    RUN/advice/. Finished trials are kept: run the same command again to resume.
+    The assignment brings the run as close to the digital model as requested, at low cost, and is
+    verified on other chips than those it was chosen on. Results are written to RUN/sensitivity/
+    and RUN/advice/. Finished trials are kept: run the same command again to resume.
     """
 
     within: float = option(
@@ -67,11 +67,11 @@ class AdviseOptions(Options):
         ge=0,
     )
     bits: int = option(
-        2, "Number of bits that may be added to a layer's converters; 0 for none.", ge=0
+        2, "Number of bits to add to a layer's converters as a remedy; 0 for none.", ge=0
     )
     better: str | None = option(
         None,
-        "Another profile that layers may be assigned to: a name or a file.",
+        "Another profile to try for layers: a name or a file.",
         metavar="PROFILE",
         default_text="none",
     )
@@ -93,7 +93,7 @@ class Advice(StudyResult):
         steps: the assignments that were tried, in order.
         chosen: how much worse than digital it is on the chips that it was chosen on.
         verified: the same on as many other chips.
-        before: how much worse than digital the model is on those without any remedy.
+        before: how much worse than digital the model is on these chips without any remedy.
         python: the call of :func:`cimsim.convert` that converts a model to this assignment.
     """
 
@@ -137,10 +137,10 @@ class Advice(StudyResult):
         )
         if not self.reached:
             return (
-                "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
-                f"within {target} of digital; the nearest loses {chosen} on the chips it was "
-                f"chosen on, {verified} on others. Train with more noise, adapt each chip (`cimsim "
-                "adapt`), or allow a larger --within."
+                "NOT REACHED: none of the tried assignments with an analog layer is within "
+                f"{target} of digital; the nearest loses {chosen} on the chips it was chosen on, "
+                f"{verified} on others. Train with more noise, adapt each chip (`cimsim adapt`), "
+                "or allow a larger --within."
             )
         if not self.holds:
             return (

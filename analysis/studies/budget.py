@@ -56,8 +56,8 @@ ALONE, REST = "this one alone", "all but this one"
 class BudgetOptions(Options):
     """Measure the effect of each non-ideality of a profile on a run.
 
-    By default the run is evaluated with each non-ideality alone, and with all others. With
-    --waterfall they are enabled one after another; with --shapley the loss is divided among them.
+    By default, the run is evaluated with each non-ideality alone, and with all but one. With
+    --waterfall, they are enabled one after another; with --shapley, the loss is divided among them.
     All variants are evaluated on the same chips, and converters that change are calibrated
     again. Results are written to RUN/budget/. Finished trials are kept: run the same command again
     to resume, and with more chips to add to them.
@@ -71,7 +71,7 @@ class BudgetOptions(Options):
     )
     orders: int | None = option(
         None,
-        "Number of orders to draw for --shapley; must be even.",
+        "Number of orders to sample for --shapley; must be even.",
         default_text="all subsets if affordable",
         in_name=False,
         only_with="shapley",

@@ -45,14 +45,14 @@ class YieldOptions(Options):
     """Evaluate a run on many chips and report the share that reaches a threshold.
 
     The share has a 95 % interval. Results are written to RUN/yield/. Finished trials are kept: run
-    the same command again to resume, with another threshold at no cost, or with more chips.
+    the same command again to resume, with more chips to add to them, or with another threshold.
     """
 
     above: float | None = option(
         None, "Minimum metric for a chip to pass, such as 90 for 90 % accuracy."
     )
     below: float | None = option(
-        None, "Maximum metric for a chip to pass, for metrics where less is better."
+        None, "Maximum metric for a chip to pass, for metrics where lower is better."
     )
 
 
@@ -72,7 +72,7 @@ class ChipYield(StudyResult):
     """The share of one subject's chips that reach a threshold.
 
     Attributes:
-        threshold: the metric that a chip must reach, or must not exceed if less is better.
+        threshold: the metric that a chip must reach, or must not exceed if lower is better.
         passing: the share that does.
         values: the metric of every chip, in the order of their seeds.
         percentiles: the value of each of :data:`PERCENTILES` of the chips.
@@ -232,7 +232,7 @@ def chip_yield(
         subject: what to evaluate.
         evaluation: on which chips.
         above: the minimum metric, in the printed unit (percent for accuracy).
-        below: the maximum, where less is better; one of the two.
+        below: the maximum, where lower is better; one of the two.
 
     Raises:
         CimsimError: if the threshold is missing or on the wrong side of the metric, or as
@@ -243,12 +243,12 @@ def chip_yield(
 
     number = above if below is None else below
     if number is None:
-        raise CimsimError("there is no threshold; give above, or below where less is better")
+        raise CimsimError("there is no threshold; pass above, or below if lower is better")
     metric = evaluation.metric_of(subject)
     if metric.falls != (above is None):
         side = "below" if metric.falls else "above"
         raise CimsimError(
-            f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
+            f"a chip passes with {metric.name} {side} a threshold; use --{side} {number:g}"
         )
     threshold = metric.from_printed(number, "the threshold")
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
@@ -277,7 +277,7 @@ def rate_of(count: int, total: int) -> PassRate:
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: YieldOptions) -> ChipYield:
     if (options.above is None) == (options.below is None):
         raise CimsimError(
-            f"{'no threshold' if options.above is None else 'two thresholds'}: give --above, such "
+            f"{'no threshold' if options.above is None else 'two thresholds'}: use --above, such "
             "as --above 90 for accuracy, or --below for a metric for which lower is better"
         )
     return chip_yield(subjects[0], evaluation, above=options.above, below=options.below)

@@ -250,7 +250,7 @@ class DesignEvaluator:
         return cost_of(self._work[design.subject], profile=assignment.profile)
 
     def values(self, design: Design) -> tuple[float, float]:
-        """Both objectives, the less the better."""
+        """Both objectives; lower is better."""
         point = self.known[design]
         lost = self._metric.lost(0.0, point.score.mean)
         return self._objective.of(point), lost if math.isfinite(lost) else _WORST

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cimsim.analysis.sweeps.metric import rounding
 from cimsim.analysis.sweeps.stats import summary
 
-_DIGITS = 9  # of costs and metrics; those that are nearer are equal but for rounding
+_DIGITS = 9  # of costs and metrics; those that are nearer are equal except for rounding
 
 
 def significantly_better(
@@ -26,7 +26,7 @@ def significantly_better(
 
     Args:
         values, others: the metric on each chip, in the order of the same chips.
-        falls: whether less is better.
+        falls: whether lower is better.
 
     >>> significantly_better([0.92, 0.93, 0.94], [0.90, 0.91, 0.92])
     True
@@ -48,13 +48,13 @@ def dominators(
 
     The front starts with the cheapest design; the next one is the cheapest that is significantly
     better than all on the front so far. Every other design is dominated by one that costs no more
-    and is not significantly worse. Costs that are equal but for rounding are equal.
+    and is not significantly worse. Costs that are equal except for rounding are equal.
 
     Args:
         costs: cost of each design.
         values: the metric of each design on each of its chips. A design with a value that is not
             finite is on no front; it is dominated by the cheapest one that is.
-        falls: whether less is better.
+        falls: whether lower is better.
 
     Returns:
         One entry for each design: the index of the first design on the front that dominates it, its

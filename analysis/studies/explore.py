@@ -59,11 +59,11 @@ DESIGNS = "designs"
 class ExploreOptions(Options):
     """Search designs of a chip (run, profile, converters, tiles) for accuracy at low cost.
 
-    A design is on the front if it is significantly better than every cheaper design on it, chip by
-    chip. Designs whose costs rest on measured or published prices, on partly generic and on generic
-    prices have separate fronts, unless --one-front is given.
+    A design is on the front if it is significantly better than every cheaper design on it, compared
+    chip by chip. Designs with measured or published prices, with partly generic prices and with
+    generic prices have separate fronts, unless --one-front is set.
 
-    If there are more designs than --budget, Optuna chooses those to evaluate (pip install optuna).
+    If there are more designs than --budget, Optuna chooses which to evaluate (pip install optuna).
     Trials are kept in each RUN/explore/: run the same command again to resume, or with a larger
     budget to add to them. The front is written to the folder of the first run.
     """
@@ -89,8 +89,8 @@ class ExploreOptions(Options):
     cost: str = option("energy", "Cost to minimize.", metavar="energy|latency|area")
     one_front: bool = option(
         False,
-        "Compare all designs on one front, even if some costs rest on measured or published prices "
-        "and others on generic ones.",
+        "Compare all designs on one front, even if some have measured or published prices and "
+        "others generic ones.",
     )
     seed: int = option(0, "Seed of the search.", ge=0)
 
@@ -124,7 +124,7 @@ class Exploration(StudyResult):
     Attributes:
         facts: names and hashes of all subjects and profiles, the chips of the designs on the front,
             and the digital metric of the best subject.
-        designs: number of designs in all, evaluated or not.
+        designs: total number of designs, evaluated or not.
         warnings: warnings about the costs, see :class:`cimsim.analysis.cost.Cost`.
     """
 
@@ -164,8 +164,8 @@ class Exploration(StudyResult):
             return f"{evaluated}; {count} {'is' if count == 1 else 'are'} on the front{on}."
         words = " and ".join(f"{count} on the front with {name}" for name, count in counts.items())
         return (
-            f"{evaluated}; {words}. Costs by different prices cannot be compared, so their fronts "
-            "are separate."
+            f"{evaluated}; {words}. Costs from different kinds of prices cannot be compared, so "
+            "their fronts are separate."
         )
 
     @property
@@ -267,7 +267,7 @@ class Exploration(StudyResult):
 
     @property
     def other_runs(self) -> tuple[str, ...]:
-        """Folders of the further subjects, which the command is given too."""
+        """Folders of the other subjects of the command."""
         return self.request.runs[1:]
 
     def hover(self) -> dict[str, list[str]]:
@@ -331,8 +331,8 @@ def explore(
         final_chips: number of chips for those on the front in the end.
         cost: ``energy``, ``latency`` or ``area``.
         seed: seed of the search.
-        one_front: whether designs are compared whose costs rest on different prices; otherwise
-            each class of prices has a front, see
+        one_front: whether designs with different kinds of prices share a front; otherwise, each
+            class of prices has a front, see
             :data:`cimsim.analysis.cost.provenance.PRICE_CLASSES`.
 
     Raises:

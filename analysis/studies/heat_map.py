@@ -200,7 +200,7 @@ def metric_map(
         x, y: the axes.
         evaluation: on which chips.
         lines: metrics of the contours, as they are printed (percent of accuracy); by default 1 and
-            5 points of accuracy below the digital model, or 1.1 and 2 times a metric that falls.
+            5 points of accuracy below digital, or 1.1 and 2 times a metric that should be low.
 
     Raises:
         CimsimError: if both axes are the same, or as
@@ -281,7 +281,7 @@ def _crossings(
 
 
 def _between(axis: Axis, left: Level, right: Level, share: float) -> float | None:
-    """The level at ``share`` of the way from ``left`` to ``right``; None if one is no number."""
+    """The level at ``share`` of the way from ``left`` to ``right``; None if one is NaN."""
     if not isinstance(left, int | float) or not isinstance(right, int | float):
         return None
     if axis.key == "time" and left > 0 and right > 0:

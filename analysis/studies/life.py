@@ -67,9 +67,9 @@ _KEPT_AS_IN_PROFILE, _KEPT_AGAIN = "as it is", "anew: "
 class LifeOptions(Options):
     """Evaluate a run while its chips age.
 
-    It is evaluated with every drift compensation and without any, and with converter ranges and
-    batch statistics measured again on the aged chip. Results are written to RUN/life/. Finished
-    trials are kept: run the same command again to resume.
+    It is evaluated with each kind of drift compensation, without compensation, and with converter
+    ranges and batch statistics measured again on the aged chip. Results are written to RUN/life/.
+    Finished trials are kept: run the same command again to resume.
     """
 
     start: str = option("1s", "First age.", flag="--from", metavar="TIME")
@@ -267,7 +267,7 @@ def life(
         evaluation: on which chips.
         from_s, to_s, points: the ages.
         care: adaptations to the chip at each age, in addition, each as parts in one text.
-        budget: the most batches that each part of them runs on the chip.
+        budget: maximum number of batches that each part of them runs on the chip.
 
     Raises:
         CimsimError: if nothing in the profile changes with age, the ages are not rising, a part is

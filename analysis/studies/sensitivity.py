@@ -44,9 +44,10 @@ _OLD_NAMES = {
 class SensitivityOptions(Options):
     """Measure the effect of each layer of a run: only that layer on the chip, and all other layers.
 
-    Also measures each layer's signal-to-noise ratio and the values that its converters clip. All
-    assignments are evaluated on the same chips. Results are written to RUN/sensitivity/. Finished
-    trials are kept: run the same command again to resume, and with more chips to add to them.
+    This also measures each layer's signal-to-noise ratio and the share of values that its
+    converters clip. All assignments are evaluated on the same chips. Results are written to
+    RUN/sensitivity/. Finished trials are kept: run the same command again to resume, and with more
+    chips to add to them.
     """
 
 

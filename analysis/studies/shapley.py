@@ -304,7 +304,7 @@ def attribute(
     import numpy as np
 
     if orders is not None and (orders < 2 or orders % 2):
-        raise CimsimError(f"orders are drawn in pairs; give an even number, not {orders}")
+        raise CimsimError(f"orders are sampled in pairs; use an even number, not {orders}")
     names = physical_order(effects_of(evaluation.assignment(subject)))
     orders = orders or affordable_orders(names, evaluation.chips)
     drawn = [] if orders is None else draw_orders(names, orders)

@@ -55,8 +55,8 @@ _USUAL = {
 class ToleranceOptions(Options):
     """Find the largest level at which a run stays close to the digital model.
 
-    For bits it is the smallest number. The mean over chips decides, and the level has a 95 %
-    interval. The grid of levels is refined around it. The trials are shared with
+    For bits, find the smallest number. The level is computed from the mean over chips, with a 95 %
+    interval; the grid of levels is refined around it. The trials are shared with
     `cimsim sweep` and kept in RUN/sweeps/AXIS/; the result is written to RUN/tolerance/.
     """
 
@@ -90,7 +90,7 @@ class Tolerance(StudyResult):
     """The largest level of ``axis`` that one subject tolerates.
 
     Attributes:
-        within: points of accuracy, or percent of a metric that falls.
+        within: points of accuracy, or percent of a metric that should be low.
         limit: the metric that the mean must keep.
         start, stop: the range that was searched.
         level, holds, low, high: as in :class:`cimsim.analysis.sweeps.threshold.Threshold`.
@@ -256,7 +256,7 @@ def tolerance(
     Args:
         subject: what to evaluate.
         key: key of the axis.
-        within: points of accuracy, or percent of a metric that falls.
+        within: points of accuracy, or percent of a metric that should be low.
         evaluation: on which chips.
         start, stop: ends of the range, as levels are written; noise, time and bits have defaults.
             Only whole numbers are evaluated where the profile accepts no others.
@@ -309,7 +309,7 @@ def range_of(key: str, start: str | None, stop: str | None, profile: Profile) ->
 
     if "=" in key:
         raise CimsimError(
-            f"'{key}' has levels, but a tolerance is searched for between two: give the name "
+            f"'{key}' has levels, but a tolerance is searched for between two: write the name "
             f"'{key.partition('=')[0]}' alone, and --from LEVEL --to LEVEL"
         )
     usual = _USUAL.get(key, (None, None))

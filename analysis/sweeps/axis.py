@@ -173,7 +173,7 @@ def parse_axis(over: str | Mapping[str, Iterable[Level]]) -> Axis:
     as ``{name: levels}``, where times may be numbers of seconds.
 
     Raises:
-        CimsimError: if the text is no axis or its levels make no sense.
+        CimsimError: if the text is not an axis, or its levels are invalid.
 
     >>> parse_axis("noise=0:1:0.5").values
     (0.0, 0.5, 1.0)

@@ -68,7 +68,7 @@ class Task:
 
     @property
     def of_any_chip(self) -> Task | None:
-        """The trial of which the scores are those of every chip; None if chips differ."""
+        """The trial whose scores are valid for every chip; None if chips differ."""
         if self.adaptation is not None or self.assignment.has_noise:
             return None
         return replace(self, chip=0, name="")

@@ -34,7 +34,7 @@ class Metric:
         title: name in words.
         unit: unit as printed; empty if there is none.
         factor: factor from the computed number to the printed one.
-        falls: whether less is better.
+        falls: whether lower is better.
         form: format of a number.
         source: name of the score that the metric is computed from.
         convert: the metric as a function of that score.
@@ -107,8 +107,8 @@ class Metric:
             what: its name in an error.
 
         Raises:
-            CimsimError: if it is not finite, or no percentage where the unit is %: a number up to 1
-                is taken for a fraction.
+            CimsimError: if it is not finite, or if the unit is % and it is not a percentage: a
+                number up to 1 is assumed to be a fraction.
 
         >>> ACCURACY.from_printed(90, "the threshold")
         0.9
@@ -200,8 +200,8 @@ def metric_named(
     """Return the metric of that name.
 
     Args:
-        name: a key of :data:`METRICS`, or the name of a custom score; ``name:min`` if less
-            is better.
+        name: a key of :data:`METRICS`, or the name of a custom score; ``name:min`` if
+            lower is better.
         token: unit of text that a loss is the mean over, such as ``character``.
         scores: scores of one evaluation, which the metric must be computable from.
         split: the samples that are evaluated, which its title begins with.

@@ -56,7 +56,7 @@ class Summary:
 
 
 def summary(level: Level, numbers: Sequence[float], falls: bool = False) -> Summary:
-    """Summarize ``numbers``, one for each chip; ``falls`` if less is better.
+    """Summarize ``numbers``, one for each chip; ``falls`` if lower is better.
 
     >>> round(summary(1.0, [0.90, 0.92, 0.94]).half_width, 4)
     0.0497

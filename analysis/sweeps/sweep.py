@@ -45,7 +45,7 @@ def sweep(
 ) -> list[Sweep]:
     """Evaluate each subject at each level of ``axis`` on the same chips.
 
-    Trials that the subject's folder already holds are not evaluated again. Each new one is written
+    Trials that are already in the subject's folder are not evaluated again. Each new one is written
     to disk before the next begins.
 
     Args:
@@ -69,9 +69,9 @@ def sweep(
     if evaluation.chips < 1:
         raise CimsimError(f"a sweep needs at least 1 chip, not {evaluation.chips}")
     if evaluation.age_s and any(axis.age_s(level) is not None for level in axis.values):
-        raise CimsimError("on the time axis the levels are the ages; leave the other age out")
+        raise CimsimError("the levels of the time axis are ages; leave the other age out")
     if evaluation.noise != 1 and axis.key == "noise":
-        raise CimsimError("on the noise axis the levels are the factors; leave the other noise out")
+        raise CimsimError("the levels of the noise axis are factors; leave the other noise out")
     if not 1 <= shard[0] <= shard[1]:
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     _refuse_clash(axis, layers or {})

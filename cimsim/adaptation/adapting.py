@@ -49,10 +49,10 @@ _NEEDS = {
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What an adaptation has done.
+    """The result of an adaptation.
 
     Attributes:
-        model: the adapted model, the one that was given.
+        model: the adapted model, which is the same object.
         recipe: its parts and limits.
         costs: the cost of each part, in the order in which they were applied.
     """
@@ -104,12 +104,12 @@ def adapt(
     forward: Forward | None = None,
     seed: int = 0,
 ) -> Adaptation:
-    """Recover accuracy on the chip that ``model`` is programmed on, with the present age.
+    """Recover accuracy on the chip that ``model`` is programmed on, at its current age.
 
     The errors of one chip are fixed, so they can be measured and corrected: by new converter
-    ranges, by digital numbers beside the arrays, and where cells can be written, by what is written
-    on which of them. ``cimsim methods`` lists the parts. They are applied in a fixed order, cells
-    first and training last, each on top of the parts before it.
+    ranges, by digital numbers beside the arrays, and, if cells can be written, by other weights or
+    other places for them. ``cimsim methods`` lists the parts. They are applied in a fixed order,
+    cells first and training last, each on top of the parts before it.
 
     Adapters, gains, offsets, placements and all other results are part of the model's state:
     ``state_dict`` and :func:`cimsim.save` contain them.
@@ -118,26 +118,26 @@ def adapt(
         model: a converted and calibrated model, programmed on a chip. It is changed in place, and
             stays unchanged if an error occurs.
         loader: batches of training data, such as a data loader. The first ``budget`` of them are
-            used; some hundred inputs are enough for the parts that train nothing.
+            used; a few hundred inputs are enough for the parts that train nothing.
         parts: names with settings, such as ``"ranges, low-rank:rank=8"`` or a list of them;
-            ``"digital"`` for all that write no cell, ``"all"`` for all.
-        chip: your own chip, which stays behind the model; see :func:`cimsim.nn.use_chip`. None for
-            the simulated one.
-        budget: the most batches that each part runs on the chip.
-        teacher: what trained parts learn from: the outputs of the digital model, or ``"labels"`` in
+            ``"digital"`` for all parts that write no cells, ``"all"`` for all parts.
+        chip: your own chip, which the model also uses afterwards; see
+            :func:`cimsim.nn.use_chip`. None for the simulated chip.
+        budget: maximum number of batches that each part runs on the chip.
+        teacher: targets of parts that train: the outputs of the digital model, or ``"labels"`` in
             the batches.
         loss: ``loss(outputs, labels)``; cross-entropy or squared error by default.
         forward: ``forward(model, batch)`` runs the model on a batch, as in
             :func:`cimsim.calibrate`.
-        seed: of everything random in the parts.
+        seed: seed of all random numbers in the parts.
 
     Returns:
         The model, and the cost of each part.
 
     Raises:
         CimsimError: if a part is unknown, has nothing to change, or needs something that the data
-            or the chip do not have; if the model is not converted or not calibrated, there is no
-            batch, or the chip returns no product.
+            or the chip lack; if the model is not converted or not calibrated, there is no batch, or
+            the chip returns no product.
 
     >>> import torch, cimsim
     >>> x = torch.randn(64, 8)
@@ -195,7 +195,7 @@ def chosen_parts(
         _refuse_impossible(part, model, cells)
         made[part.name] = (spec, part)
     if not made:
-        raise CimsimError(f"there is no part; give some of {', '.join(PARTS.parts)}")
+        raise CimsimError(f"no part was given; choose some of {', '.join(PARTS.parts)}")
     return [made[name] for name in PARTS.parts if name in made]
 
 
@@ -220,8 +220,8 @@ def _refuse_impossible(part: Part, model: nn.Module, cells: bool) -> None:
     if not cells and part.needs:
         (need, *_) = sorted(part.needs)
         raise CimsimError(
-            f"the part '{part.name}' {_NEEDS[need]}, which a chip of your own cannot do; leave it "
-            "out"
+            f"the part '{part.name}' {_NEEDS[need]}, which your own chip does not support; leave "
+            "it out"
         )
     obstacle = part.obstacle(model)
     if obstacle is not None:

@@ -46,15 +46,15 @@ class Bench:
     ) -> None:
         """
         Raises:
-            CimsimError: if there is no batch, or none with labels where they are the teacher.
+            CimsimError: if there is no batch, or no labels although they are the teacher.
         """
         self.model, self.recipe = model, recipe
         self.original = copied(model, "the teacher is a copy, so remove what cannot be copied")
         self.batches = list(islice(iter(each_batch(batches, VERB)), recipe.budget))
         if not self.batches:
             raise CimsimError(
-                f"{VERB}: there is no batch; give it some hundred inputs of the training data (an "
-                "iterator that was gone through before is empty: make a new one)"
+                f"{VERB}: got no batches; pass a few hundred inputs of the training data (an "
+                "iterator can be used only once: create a new one)"
             )
         self._forward, self._loss = forward, loss
         self._readers = {id(each): BatchReader(each, VERB) for each in (model, self.original)}
@@ -127,7 +127,7 @@ class Bench:
         if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[1], Tensor):
             return batch[1]
         raise CimsimError(
-            f"{VERB}: batch {number} has no labels to learn from; give batches (inputs, labels), "
+            f"{VERB}: batch {number} has no labels to learn from; pass batches (inputs, labels), "
             "or leave out teacher='labels' to learn from the digital model's outputs"
         )
 
@@ -191,7 +191,7 @@ def usual_loss(outputs: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(outputs.flatten(0, -2), labels.flatten())
     raise CimsimError(
         f"{VERB}: outputs of shape {list(outputs.shape)} do not fit labels of shape "
-        f"{list(labels.shape)}; give loss=lambda outputs, labels: …"
+        f"{list(labels.shape)}; pass loss=lambda outputs, labels: …"
     )
 
 

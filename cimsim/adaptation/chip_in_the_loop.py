@@ -15,13 +15,12 @@ from cimsim.nn import AnalogLayer
 
 
 class ChipInTheLoop(Part):
-    """Layers are programmed one after the other; those behind are fine-tuned on what the chip
-    gives.
+    """Layers are programmed one after the other; later layers are fine-tuned on measured outputs.
 
     With the first n layers on the chip and the others digital, the weights of the others (and all
     biases and normalization) are trained on measured outputs; then layer n + 1 is programmed with
-    its trained weights, once. Nothing is programmed twice. The budget is divided between the
-    layers. In this simulation, the chip is programmed and measured at age 0, and then aged again.
+    its trained weights. No layer is programmed twice. The budget is divided among the layers. In
+    this simulation, the chip is programmed and measured at age 0, and then aged again.
 
     Source: W. Wan et al., "A compute-in-memory chip based on resistive random-access memory",
     Nature 608, 504 (2022): chip-in-the-loop progressive fine-tuning.

@@ -29,12 +29,12 @@ class FaultMapping(Part):
 
         minimize  sum p (scale e)^2   over permutations of columns and rows, and signs of columns
 
-    ``e`` is what a faulty cell adds to a relative weight, and ``p`` the mean square of the input
-    that it gets. Permutations are found by linear assignment, columns and rows in turn, among 512
-    neighbors. Where the profile has ``array.spare_columns``, the weights of the worst columns are
-    written to spare ones. A column may hold the negative of its weights, and where one cell of a
-    pair is stuck, the other takes over as much as it can. Inputs and outputs are put in order
-    digitally. Faults in the reference of an offset column are not considered.
+    ``e`` is the error that a faulty cell adds to a relative weight, and ``p`` the mean square of
+    its input. Permutations are found by linear assignment, columns and rows in turn, among 512
+    neighbors. If the profile has ``array.spare_columns``, the weights of the worst columns are
+    written to spare columns. A column may store the negative of its weights, and if one cell of a
+    pair is stuck, the other one compensates for it as far as possible. Inputs and outputs are
+    reordered digitally. Faults in the reference of an offset column are not considered.
 
     Sources: L. Chen et al., "Accelerator-friendly neural-network training: learning variations and
     defects in RRAM crossbar" (DATE 2017): permutation and redundant columns; A. Malhotra and
@@ -91,7 +91,9 @@ class FaultMapping(Part):
         if shift.any():
             placement.shift = shift.to(layer.weight.dtype)  # with which it is cast and loaded
         layer.place(placement)
-        logger.info("%s: squared error by faults %.3g, before %.3g", layer.name, best, before)
+        logger.info(
+            "%s: squared error due to faults: %.3g (before: %.3g)", layer.name, best, before
+        )
         return len(held) * weight.numel()
 
 

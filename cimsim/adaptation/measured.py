@@ -18,7 +18,7 @@ class Ranges(Part):
     """Full scales of the converters, measured again on this chip.
 
     The batches run on the chip; each layer observes its inputs and its columns' currents, and all
-    ranges are set by the rule of the profile. See :func:`cimsim.nn.recalibrate`.
+    ranges are set by the method of the profile. See :func:`cimsim.nn.recalibrate`.
 
     Source: C. Lammie et al., "Improving the accuracy of analog-based in-memory computing
     accelerators post-training" (ISCAS 2024, arXiv:2401.09859), who optimize input ranges after
@@ -51,8 +51,8 @@ class GainOffset(Part):
         y~ = c (y - mean y) + mean t,   c = Cov(t, y) / (Var(y) + ridge Var(t))
 
     ``y`` is the column's output on the chip and ``t`` the digital output for the same input. It is
-    the :class:`cimsim.nn.ColumnDenoiser` of :func:`cimsim.convert`, added where a layer has none
-    and measured again where it has, layer after layer within one pass.
+    the :class:`cimsim.nn.ColumnDenoiser` of :func:`cimsim.convert`, which is added to layers that
+    have none and measured again in the others, layer after layer within one pass.
 
     Source: C. Lammie et al. (ISCAS 2024, arXiv:2401.09859).
     """
@@ -76,7 +76,7 @@ class GainOffset(Part):
             if layer.denoiser is not None and not layer.denoiser.seen.item():
                 raise CimsimError(
                     f"{self.name}: the batches have fewer than 16 vectors for layer '{name}', too "
-                    "few for a least-squares fit; give larger batches"
+                    "few for a least-squares fit; use larger batches"
                 )
         return Change(added, changed)
 
@@ -119,5 +119,5 @@ def checked_count(batches: int) -> int:
         CimsimError: if it is below 1.
     """
     if batches < 1:
-        raise CimsimError(f"batches is 1 or more, not {batches}")
+        raise CimsimError(f"batches must be 1 or more, not {batches}")
     return batches

@@ -25,12 +25,12 @@ class Outliers(Part):
 
     ``s`` is the ``strength``: 1 makes all inputs equally large, 0 all weights. The gains of a layer
     have the geometric mean 1; for a convolution, each input channel has one. The largest inputs are
-    observed in the digital model, and so are the new ranges of the converters. Where the range of
-    the inputs was learned, they are clipped at it before they are divided, and the DAC's new range
-    holds all of them. All cells are written.
+    observed in the digital model, and so are the new ranges of the converters. If the range of the
+    inputs was learned, inputs are clipped at it before they are divided, and the DAC's new range
+    covers all of them. All cells are written.
 
-    A gain can be a part of the normalization in front of the layer, so that it costs nothing; it is
-    counted as one number for each input.
+    A gain can be merged into the normalization in front of the layer, so that it costs nothing; it
+    is counted as one number for each input.
 
     Sources: Y. Hou et al., "NORA: noise-optimized rescaling of LLMs on analog compute-in-memory
     accelerators" (DATE 2025); G. Xiao et al., "SmoothQuant" (ICML 2023, arXiv:2211.10438).
@@ -41,7 +41,7 @@ class Outliers(Part):
 
     def __init__(self, strength: float = 0.5, batches: int = MEASURED_BATCHES) -> None:
         if not (math.isfinite(strength) and 0 <= strength <= 1):
-            raise CimsimError(f"strength is 0 to 1, not {strength:g}")
+            raise CimsimError(f"strength must be 0 to 1, not {strength:g}")
         self.strength, self.batches = strength, checked_count(batches)
 
     def obstacle(self, model: nn.Module) -> str | None:

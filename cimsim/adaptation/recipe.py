@@ -25,9 +25,9 @@ class Recipe:
 
     Attributes:
         parts: each a name, or ``name:setting=value,…``.
-        budget: the most batches that each part runs on the chip.
-        teacher: what trained parts learn from: the digital model's outputs, or labels.
-        seed: of everything random in the parts.
+        budget: maximum number of batches that each part runs on the chip.
+        teacher: targets of parts that train: the digital model's outputs, or labels.
+        seed: seed of all random numbers in the parts.
     """
 
     parts: tuple[str, ...]
@@ -37,9 +37,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.budget < 1:
-            raise CimsimError(f"the budget is 1 batch or more, not {self.budget}")
+            raise CimsimError(f"the budget must be 1 batch or more, not {self.budget}")
         if self.teacher not in ("digital", "labels"):
-            raise CimsimError(f"the teacher is 'digital' or 'labels', not {self.teacher!r}")
+            raise CimsimError(f"the teacher must be 'digital' or 'labels', not {self.teacher!r}")
 
     @property
     def text(self) -> str:

@@ -24,8 +24,8 @@ logger = logging.getLogger("cimsim")
 
 
 class Rewrite(Part):
-    """A share of the weights is written again, until each of them is close to its target: those
-    whose errors cost most (SWIM).
+    """The weights whose errors cost most are written again, until each is close to its target
+    (SWIM).
 
         cost = h (w~ - w)^2,   h = sum over inputs and outputs of (dy/dw)^2
 
@@ -35,16 +35,16 @@ class Rewrite(Part):
     of one label. Both are estimated with random signs (``probes`` for each batch) in the digital
     model, so that no batch runs on the chip.
 
-    Every weight is read once. Of the ``share`` of all weights that cost most, each whose error is
-    above ``tolerance``, in units of the weight of full conductance, is written and read again, at
-    most ``attempts`` times. A write samples new errors of all cells of the weight, and all other
-    cells stay the same; the part of an error that is fixed per device, stuck cells and dead lines
-    stay as well. Weights with a faulty cell are not chosen, if each weight is on one cell or pair.
+    Every weight is read once. The ``share`` of all weights that cost most is chosen. Each chosen
+    weight whose error is above ``tolerance``, in units of the weight of full conductance, is
+    written and read again, at most ``attempts`` times. A write samples new errors of all cells of
+    the weight; all other cells, errors that are fixed per device, stuck cells and dead lines stay
+    the same. Weights with a faulty cell are not chosen, if each weight is on one cell or pair.
     ``keep="last"`` leaves the last attempt on the cells if none is within the tolerance;
-    ``keep="best"`` leaves the best one, which is a limit, because a write cannot be undone.
+    ``keep="best"`` leaves the best one, which is an upper limit, because a write cannot be undone.
 
-    Reads are exact, without drift and lines: the average of many reads right after the write. The
-    cells are written and read at age 0, and then the chip is aged.
+    Reads are exact, without drift and wires, like the average of many reads right after the write.
+    The cells are written and read at age 0, and then the chip is aged.
 
     Source: Z. Yan, X. S. Hu and Y. Shi, "SWIM: selective write-verify for computing-in-memory
     neural accelerators" (DAC 2022, arXiv:2202.08395). They rank weights by the second
@@ -65,15 +65,15 @@ class Rewrite(Part):
         probes: int = 8,
     ) -> None:
         if not 0 < share <= 1:
-            raise CimsimError(f"share is above 0 and at most 1, not {share:g}")
+            raise CimsimError(f"share must be above 0 and at most 1, not {share:g}")
         if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise CimsimError(f"tolerance is 0 or more, not {tolerance:g}")
+            raise CimsimError(f"tolerance must be 0 or more, not {tolerance:g}")
         if not 1 <= attempts <= MOST_ATTEMPTS:
-            raise CimsimError(f"attempts is 1 to {MOST_ATTEMPTS}, not {attempts}")
+            raise CimsimError(f"attempts must be 1 to {MOST_ATTEMPTS}, not {attempts}")
         if keep not in ("last", "best"):
-            raise CimsimError(f"keep is 'last' or 'best', not '{keep}'")
+            raise CimsimError(f"keep must be 'last' or 'best', not '{keep}'")
         if probes < 1:
-            raise CimsimError(f"probes is 1 or more, not {probes}")
+            raise CimsimError(f"probes must be 1 or more, not {probes}")
         self.share, self.tolerance, self.attempts, self.keep = share, tolerance, attempts, keep
         self.batches, self.probes = checked_count(batches), probes
 

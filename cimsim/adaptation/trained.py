@@ -115,7 +115,7 @@ class _Adam:
 class Affine(Part):
     """Biases, and gains and offsets of normalization, trained on this chip.
 
-    Everything that is trained is one number for each channel, which is digital anyway.
+    Each trained parameter is one number for each channel, which is digital anyway.
 
     Source: A. Bhattacharjee et al., "Examining the role and limits of batchnorm optimization to
     mitigate diverse hardware-noise in in-memory computing" (GLSVLSI 2023, arXiv:2305.18416).
@@ -153,7 +153,7 @@ class LowRank(Part):
     def __init__(self, rank: int = 4, lr: float = 0.01) -> None:
         self.rank, self.lr = rank, checked_rate(lr)
         if rank < 1:
-            raise CimsimError(f"rank is 1 or more, not {rank}")
+            raise CimsimError(f"rank must be 1 or more, not {rank}")
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
@@ -177,7 +177,7 @@ class Sparse(Part):
     def __init__(self, share: float = 0.05, lr: float = 0.003) -> None:
         self.share, self.lr = share, checked_rate(lr)
         if not 0 < share <= 1:
-            raise CimsimError(f"share is above 0 and at most 1, not {share:g}")
+            raise CimsimError(f"share must be above 0 and at most 1, not {share:g}")
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
@@ -229,8 +229,8 @@ def checked_rate(lr: float) -> float:
     """Return ``lr``.
 
     Raises:
-        CimsimError: if it is no learning rate.
+        CimsimError: if it is not a valid learning rate.
     """
     if not (math.isfinite(lr) and lr > 0):
-        raise CimsimError(f"lr is above 0, not {lr:g}")
+        raise CimsimError(f"lr must be above 0, not {lr:g}")
     return lr

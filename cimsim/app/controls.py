@@ -16,7 +16,7 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 _THROTTLE_S = 0.05
-# A screen reader speaks the position at once, and not after an answer of the server.
+# A screen reader speaks the position at once, without waiting for the server.
 _ON_INPUT = """(event) => {
     const slider = event.target;
     slider.setAttribute("aria-valuetext", JSON.parse(slider.dataset.texts)[slider.value]);
@@ -26,7 +26,7 @@ _ON_CHANGE = "(event) => emit(event.target.value)"
 
 
 class Choice:
-    """A slider over listed positions, with its name and the present position in words."""
+    """A slider over listed positions, with its name and the current position in words."""
 
     def __init__(
         self,

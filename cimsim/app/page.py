@@ -64,7 +64,7 @@ class Page:
         self._dialog = _Commands()
 
     def refresh(self) -> None:
-        """Compute everything for the present positions; what is under way becomes late."""
+        """Compute everything for the current positions; unfinished results become late."""
         self._title.content = html.escape(self._session.title(self._setting))
         self._ticket.supersede()
         self._ticket = Ticket()
@@ -79,7 +79,7 @@ class Page:
         self._ticket.supersede()
 
     async def _follow(self, ticket: Ticket) -> None:
-        """Show the results of the present positions as they are finished."""
+        """Show the results of the current positions as they are finished."""
         self._say("Computing …")
         try:
             await self._suggest(ticket)

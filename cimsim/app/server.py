@@ -57,7 +57,7 @@ def serve(session: Session, port: int, browser: bool, announce: Callable[[str], 
             if browser and _has_display():
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             with warnings.catch_warnings():
-                # NiceGUI looks at every object as it starts, also at deprecated ones of torch.
+                # When it starts, NiceGUI inspects every object, including deprecated ones of torch.
                 warnings.filterwarnings("ignore", "`torch", FutureWarning)
                 server.run(sockets=[listener])
         finally:
@@ -80,8 +80,8 @@ def listening(port: int) -> socket.socket:
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise CimsimError(
-            f"port {port} cannot be used ({reason}); give another with --port, or --port 0 for any "
-            "that is free"
+            f"port {port} cannot be used ({reason}); choose another with --port, or any free one "
+            "with --port 0"
         ) from None
     return listener
 

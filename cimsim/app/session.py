@@ -1,7 +1,7 @@
 """What the page shows, as functions of the positions of its controls.
 
-The numbers are those of ``cimsim sweep``, ``cimsim cost`` and ``cimsim sensitivity``, computed by
-the same functions. Each is kept under what it depends on; nothing is written to a run's folder.
+The numbers are the same as those of ``cimsim sweep``, ``cimsim cost`` and ``cimsim sensitivity``,
+computed by the same functions. Each is cached; nothing is written to a run's folder.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Session:
         levels: Sequence[float] = (),
         check: Callable[[], None] = unchecked,
     ) -> SweepResult:
-        """Evaluate the network at ``levels`` of noise, by default at the present one.
+        """Evaluate the network at ``levels`` of noise, by default at the current one.
 
         Args:
             setting: the positions of the controls.
@@ -187,7 +187,7 @@ class Session:
         return SweepResult((subject.name,), tuple(swept))
 
     def levels(self, setting: Setting) -> list[float]:
-        """The levels of the curve: the usual ones, and the present one."""
+        """The levels of the curve: the usual ones, and the current one."""
         return sorted({*LEVELS, setting.noise})
 
     def finished(self, setting: Setting) -> list[float]:

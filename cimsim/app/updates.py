@@ -84,7 +84,7 @@ async def updates(
         yield await worker.run(ticket, partial(_curve, session, setting, sorted(finished)))
     for compute in (_weights_figure, _signals_figure, _energy_figure):
         yield await worker.run(ticket, partial(compute, session, setting))
-    # From the present level on to both sides, so that its surroundings are drawn first.
+    # From the current level to both sides, so that its surroundings are drawn first.
     missing = sorted(set(session.levels(setting)) - finished, key=lambda x: abs(x - setting.noise))
     drawn_at = time.monotonic()
     for level in missing:
@@ -111,13 +111,13 @@ def _energy(session: Session, setting: Setting) -> Update:
 def _weights(session: Session, setting: Setting) -> Update:
     weights = session.weights(setting)
     largest = f"the largest weight of {layer_name(weights.layer)}, on chip {setting.chip}"
-    text = f"Root mean square of the errors over {largest}."
+    text = f"Root mean square of the errors, divided by {largest}."
     return Update("weights", weights.headline, CAPTIONS["weights"], (text,))
 
 
 def _signals(session: Session, setting: Setting) -> Update:
     signals = session.signals(setting)
-    text = f"Lowest of the layers: {signals.lowest}. Power of a layer's output over its error."
+    text = f"Lowest: {signals.lowest}. Power of a layer's output, divided by that of its error."
     return Update("signals", signals.headline, CAPTIONS["signals"], (text,))
 
 
@@ -152,7 +152,7 @@ def _curve(session: Session, setting: Setting, levels: Sequence[float]) -> Updat
 
     count = len(session.levels(setting))
     progress = "" if len(levels) == count else f"{len(levels)} of {count} levels"
-    label = f"{accuracy.metric.title} over the noise, with the present noise marked"
+    label = f"{accuracy.metric.title} over the noise, with the current noise marked"
     return Update(CURVE, svg=_svg(_CURVE, draw, label), progress=progress)
 
 

@@ -63,5 +63,5 @@ class Worker:
         self._pool.submit(compute)
 
     def close(self) -> None:
-        """Start nothing more; what is under way ends by its own checks."""
+        """Start no more work; running work stops by its own checks."""
         self._pool.shutdown(wait=False, cancel_futures=True)

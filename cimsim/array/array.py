@@ -181,8 +181,8 @@ class Array(Circuit):
             read_seed: names the draw of the read noise, which is new for every input vector.
             bias: one number for each output, added digitally.
             save: what to return besides the result.
-            precision: dtype of the products, that of ``x`` if None. The result has the dtype of
-                ``x``, and all else that of the weight.
+            precision: dtype of the products; None for that of ``x``. The result has the dtype of
+                ``x``, and everything else the dtype of the weight.
         """
         covered = not (self.not_read or save.by_adc_range)
         multiplier = self._multiplier(x, chip.relative, bias) if covered else plain

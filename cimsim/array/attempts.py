@@ -17,7 +17,7 @@ Sample = TypeVar("Sample", Tensor, "Tensor | None")
 
 @dataclass(frozen=True)
 class Writes:
-    """The writes that made the cells of an array what they are.
+    """The last write of each cell of an array.
 
     Every write samples the errors of all cells, and each cell has those of its last write.
 

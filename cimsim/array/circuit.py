@@ -182,7 +182,7 @@ class Circuit:
 
     @property
     def _full_drive(self) -> int:
-        """The :meth:`drive` at full scale: that of serial bits, and of an ideal DAC, is 1."""
+        """The :meth:`drive` at full scale, which is 1 for serial bits and for an ideal DAC."""
         return 1 if self.dac is None or self.planes is not None else self.dac.levels
 
     @cached_property

@@ -204,7 +204,7 @@ def _read(
     gain = (drive.new_ones(()) if circuit.planes is not None else step) / out_step
     z, subtracted = currents(circuit, drive, chip, gain, None, precision)
     if chip.gated_S is not None:
-        # Rows are switched on and off, which has no derivative. Without the lines it would have.
+        # Switching rows on and off has no derivative; without line resistance, it would.
         cells = tuple(Term(term.shape, term.relative.detach()) for term in chip.terms)
         direct = chip._replace(terms=cells, gated_S=None, straight=None)
         alone, _ = currents(circuit, drive, direct, gain.detach(), None, precision)

@@ -29,18 +29,19 @@ def app(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any free port.")
     ] = 8765,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the address only, and open no browser.")
+        bool, typer.Option("--no-browser", help="Only print the address; do not open a browser.")
     ] = False,
     data_dir: DataDir = None,
     trust: Trust = False,
 ) -> None:
-    """Show trained networks on chips that are changed by sliders, in a browser on this machine.
+    """Show trained networks in the browser, on chips that you change with sliders.
 
-    Profile, noise, age, and bits of the converters are moved; accuracy, energy, signals and weights
-    follow. The page needs no network and writes nothing to the runs. Ctrl-C ends it.
+    The sliders change the profile, noise, age and bits of the converters; the page shows accuracy,
+    energy, signals and weights. It needs no network and writes nothing to the runs. Ctrl-C stops
+    it.
     """
     from cimsim.app.session import Session
     from cimsim.app.setting import OWN

@@ -95,7 +95,7 @@ def compare(
 ) -> None:
     """Train several methods with the same settings and evaluate them on the same chips.
 
-    All options of `cimsim train` are accepted too and apply to every training. Finished parts are
+    All options of `cimsim train` are accepted, too, and apply to every training. Finished parts are
     kept: run the same command again to resume, and with more methods or seeds to add to them.
     """
     with console.resumable("finished parts are kept, run the same command again to resume"):
@@ -113,7 +113,7 @@ def compare(
 
         if settings.get("profile") is None:
             raise CimsimError(
-                "no profile: give --profile NAME or FILE; `cimsim profiles` lists names"
+                "no profile: add --profile NAME or --profile FILE; `cimsim profiles` lists names"
             )
         chip_profile = chip_profile or old_on
         common = {

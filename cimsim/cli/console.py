@@ -49,7 +49,7 @@ _DRAWN: list[Console] = []
 
 
 def show(table: Table) -> None:
-    """Print a table on stdout; at its full width if stdout is no terminal."""
+    """Print a table on stdout; at its full width if stdout is not a terminal."""
     console = Screen()
     if not console.is_terminal:
         unlimited = console.options.update(width=_UNLIMITED)

@@ -70,7 +70,7 @@ def cost(
         int | None,
         typer.Option(
             min=1,
-            help="Maximum number of test inputs of a run whose energy is averaged.",
+            help="Maximum number of test inputs of a run to average the energy over.",
             show_default=str(COST_INPUTS),
         ),
     ] = None,
@@ -87,9 +87,9 @@ def cost(
 ) -> None:
     """Compute energy, latency and area of one inference, by layer and by part of the chip.
 
-    For a run, the programmed weights and test inputs decide the energy, and the result is written
-    to RUN/cost/. `cimsim cost --profile NAME --model cnn --input 1x28x28` computes the cost of an
-    untrained model, with uniform weights and inputs.
+    For a run, the energy is computed from the programmed weights and test inputs, and the result is
+    written to RUN/cost/. `cimsim cost --profile NAME --model cnn --input 1x28x28` computes the cost
+    of an untrained model, with uniformly distributed weights and inputs.
     """
     from cimsim.analysis.cost import conditions_on, cost_of, workload_of
     from cimsim.analysis.table import table_csv

@@ -70,7 +70,7 @@ def doctor(
     ] = None,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Build the CPU kernels again, also after a failure."),
+        typer.Option("--rebuild", help="Build the CPU kernels again, even after a failure."),
     ] = False,
 ) -> None:
     """Check versions, devices, compiler, kernels, data and write access."""

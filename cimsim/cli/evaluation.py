@@ -1,4 +1,4 @@
-"""The options that all commands share that evaluate runs, and what they make of them."""
+"""The options shared by all commands that evaluate runs, and what is built from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Store: TypeAlias = Annotated[
 ]
 Wide: TypeAlias = Annotated[
     bool,
-    typer.Option("--wide", help="Print all columns of a table, in a narrow terminal too."),
+    typer.Option("--wide", help="Print all columns of tables, even in a narrow terminal."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -50,10 +50,10 @@ def import_(
         bool, typer.Option("--json", help="Print the fields without a counterpart as JSON.")
     ] = False,
 ) -> None:
-    """Make a profile of a configuration of aihwkit or CrossSim.
+    """Convert a configuration of aihwkit or CrossSim to a profile.
 
     Every field becomes a key of the profile, or is listed with its value and the consequence of
-    having no exact counterpart. Fields at their default that have no effect are not listed.
+    having no exact counterpart. Fields that have their default and no effect are not listed.
     """
     from cimsim.exchange import import_profile
     from cimsim.files import write_text
@@ -93,10 +93,10 @@ def export(
         bool, typer.Option("--json", help="Print the values without a counterpart as JSON.")
     ] = False,
 ) -> None:
-    """Make a configuration of aihwkit or CrossSim of a profile.
+    """Convert a profile to a configuration of aihwkit or CrossSim.
 
-    The library need not be installed. Each value of the profile that the configuration does not
-    carry is listed, with the value that takes its place.
+    The library need not be installed. Values of the profile that the configuration cannot represent
+    are listed, with the values that replace them.
     """
     from cimsim.exchange import to_aihwkit, to_crosssim
     from cimsim.files import write_text

@@ -60,6 +60,6 @@ def look_from(given: Mapping[str, Any], out: Path | None = None, runs: Sequence[
         canvas.files_of(out, look)
     if look.names:
         if not runs:
-            raise CimsimError("labels: this figure shows no names of runs; leave --labels out")
+            raise CimsimError("labels: this figure does not show names of runs; leave out --labels")
         require_names(look.names, runs)
     return look

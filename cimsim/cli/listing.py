@@ -67,7 +67,7 @@ LISTED = {
     ),
     "app": (
         "cimsim.cli.app",
-        "Show trained networks on chips that are changed by sliders, in a browser on this machine.",
+        "Show trained networks in the browser, on chips that you change with sliders.",
     ),
     "generate": (
         "cimsim.cli.generate",

@@ -68,7 +68,7 @@ def _sheet(cards: Sequence[Card]) -> Sheet:
         Column("profile", tuple(x.profile for x in cards), kind="text", essential=False),
         Column("parameters", tuple(f"{each.parameters:,}" for each in cards), essential=False),
     )
-    return Sheet("Test accuracy, digital and on chips: mean ± its standard error", columns)
+    return Sheet("Test accuracy, digital and on chips: mean ± standard error", columns)
 
 
 def _score(card: Card, age_s: float) -> str:

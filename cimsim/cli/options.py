@@ -181,7 +181,7 @@ def check_table(path: Path) -> None:
         CimsimError: if it does not end in .csv, or cannot be written.
     """
     if path.suffix.lower() != ".csv":
-        raise CimsimError(f"{path}: the table is written as CSV; give a name ending in .csv")
+        raise CimsimError(f"{path}: the table is written as CSV; choose a name ending in .csv")
     if not path.parent.is_dir():
         raise CimsimError(f"{path}: there is no folder {path.parent} to write it to")
     if path.is_dir() or not os.access(path.parent, os.W_OK):

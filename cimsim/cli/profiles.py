@@ -124,11 +124,11 @@ def curves(
     wide: Wide = False,
     **settings: Any,
 ) -> None:
-    """Print the conductances of a profile, to compare them with a paper.
+    """Print the conductances of a profile, for comparison with a paper.
 
-    For each target and age: the spread of programming around the target (including a tabulated
-    spread at that age), mean and spread of the drift exponent (power laws only), the spread added
-    by relaxation, the conductance of a cell without any spread, and the spread of one read.
+    For each target and age, print the programming spread around the target (including a tabulated
+    spread at that age), the mean and spread of the drift exponent (power laws only), the spread
+    added by relaxation, the conductance of a cell without any spread, and the spread of one read.
     """
     from cimsim.physics.characteristics import characteristics
     from cimsim.profile import load_profile
@@ -205,7 +205,8 @@ def new(
         str | None,
         typer.Option(
             metavar="SHARE|TIME",
-            help="Largest difference of times of one age, such as 10% or 30s; 0 separates all.",
+            help="Largest difference between times of one age, such as 10% or 30s; 0 separates "
+            "all.",
             show_default="detected",
         ),
     ] = None,
@@ -235,10 +236,10 @@ def new(
 ) -> None:
     """Fit a profile to measured conductances, and draw the fit over the data.
 
-    Programming noise, drift and read noise become tables, stuck cells a rate; effects that were not
-    measured are left out with a note. Array, converters and costs are taken from another profile,
-    marked as assumptions. Encoding, delimiter, decimal mark, units and dates of the file are
-    detected; notes report assumptions, and options override them.
+    Programming noise, drift and read noise become tables, and stuck cells become a rate; effects
+    that were not measured are left out with a note. Array, converters and costs are copied from
+    another profile and marked as assumptions. Encoding, delimiter, decimal mark, units and dates of
+    the file are detected; notes report assumptions, and options override them.
     """
     from dataclasses import asdict
 

@@ -22,7 +22,7 @@ _WITH_BAR, _WITH_SPEED = 74, 100  # widths of terminals that have room for them
 def progress_bar(*columns: str) -> Progress:
     """Make a progress bar on stderr with the given texts, each a format of the task's fields.
 
-    It is disabled if stderr is no terminal; a command then writes lines with :func:`console.log`.
+    It is disabled if stderr is not a terminal; commands then write lines with :func:`console.log`.
     A narrow terminal shows the texts and the remaining time only.
     """
     screen = console.Screen(stderr=True)

@@ -26,7 +26,7 @@ def report(
     """Write one HTML page about runs: training, profile, and all results.
 
     The page needs no network. It contains every figure, every number as CSV, and the commands that
-    compute them again. Results that are missing are listed with their commands.
+    compute them again. For results that are missing, it lists the commands.
     """
     from cimsim.cli.runs import open_subjects
     from cimsim.runs.report import check_name

@@ -73,8 +73,8 @@ def sweep(
         if missing := sum(sweep.missing for sweep in sweeps):
             writes = "" if out is None else f" and writes {out}"
             console.remark(
-                f"part {shard} is finished, {missing} trials of the others are not; when all are, "
-                f"the same command without --shard prints the table{writes}"
+                f"part {shard} is finished, {missing} trials of other parts are not; when all are "
+                f"finished, the same command without --shard prints the table{writes}"
             )
             return
         if out is not None:

@@ -102,7 +102,7 @@ def _searched(config: TrainConfig, out: Path, resume: bool, trust: bool) -> Trai
 
 
 def _prints() -> bool:
-    """Whether this is the one of the processes of ``torchrun`` that prints."""
+    """Whether this process of ``torchrun`` prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -127,7 +127,9 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
                 require_trust(getattr(before, part), trust, origin, part)
         return make_config(**{**before.model_dump(), **given})
     if "profile" not in given:
-        raise CimsimError("no profile: give --profile NAME or FILE; `cimsim profiles` lists names")
+        raise CimsimError(
+            "no profile: add --profile NAME or --profile FILE; `cimsim profiles` lists names"
+        )
     return make_config(**{"device": working_device("auto"), **given})
 
 

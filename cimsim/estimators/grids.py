@@ -23,7 +23,7 @@ class Grid(NamedTuple):
 
 
 def grid_of(x: Tensor) -> Grid | None:
-    """The grid that ``x`` probably lies on, because an analog linear layer computed it.
+    """The grid that ``x`` probably is on, because an analog linear layer computed it.
 
     None if something else did, if several tiles of rows or slices are added, if codes need more
     than one signed byte, or if there are few columns. Other parts of an array may also shift

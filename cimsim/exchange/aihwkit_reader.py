@@ -132,8 +132,8 @@ def bits_of(resolution: float, field: str, notes: Notes) -> int | None:
         notes.add(
             field,
             resolution,
-            f"{steps:g} steps are no whole number of bits; {bits} bits, which have "
-            f"{2**bits - 2}, are the nearest",
+            f"{steps:g} steps are not a whole number of bits; {bits} bits, with {2**bits - 2} "
+            "steps, are the nearest",
         )
     return bits
 
@@ -200,8 +200,8 @@ def _add_adc(source: Source, draft: Draft, notes: Notes) -> None:
         notes.add(
             "forward.out_bound",
             bound,
-            f"an ADC without a bound has no range to give its noise as a fraction of; 16 bits over "
-            f"the largest possible current of {rows} rows replace it",
+            "an ADC without a bound has no range, of which its noise could be a fraction; 16 bits "
+            f"over the largest possible current of {rows} rows replace it",
         )
     bend = source.number("forward.out_nonlinearity")
     if bend > 0 and draft.adc["bits"] is not None:

@@ -50,9 +50,8 @@ _Model = dict[str, Any]
 def to_aihwkit(profile: Profile) -> Exported:
     """Return an inference configuration of aihwkit for ``profile``.
 
-    The noise model is the one whose drift and read noise the profile has; a profile that has those
-    of none gets the nearest. The notes list each value that is different when the configuration is
-    imported again.
+    The noise model is the one with the drift and read noise of the profile, or the nearest one. The
+    notes list each value that is different when the configuration is imported again.
 
     Raises:
         CimsimError: if the cell is an idealized signed one, which no configuration describes.

@@ -45,8 +45,8 @@ def from_crosssim(params: object, name: str = "from-crosssim", version: str = ""
 
     The device becomes the cell, the core the mapping and the tiles, ``mapping.inputs`` and the
     converters for ``mvm`` the DAC and the ADC, parasitics the wires. What differs from CrossSim's
-    default and has no exact counterpart is in the notes, each with its consequence. A text where a
-    truth value belongs is true if it is not empty, even ``"False"``, as in CrossSim.
+    default and has no exact counterpart is in the notes, each with its consequence. A string in
+    place of a boolean is true if it is not empty, even ``"False"``, as in CrossSim.
 
     Args:
         params: ``CrossSimParameters``, or the same as plain values, such as the contents of the
@@ -372,7 +372,7 @@ def _limits(source: Source, draft: Draft, notes: Notes) -> tuple[float, float] |
         notes.add(
             f"{_ADC}adc_range_option",
             option,
-            "CrossSim's range is the number of rows in use; here it is that of a whole tile",
+            "CrossSim's range is the number of rows in use; here it is all rows of a tile",
         )
         return -rows, rows
     given = source[f"{_ADC}calibrated_range"]
@@ -439,8 +439,8 @@ def _mismatch(model: str, source: Source, notes: Notes) -> tuple[list[Any], int 
         notes.add(
             f"{_ADC}model",
             model,
-            "the mismatch of capacitors acts on another circuit of the same architecture here, so "
-            "the errors are alike in size, not in detail",
+            "here the mismatch of capacitors affects a different circuit of the same architecture, "
+            "so the errors have the same size, but differ in detail",
         )
     if model in ("RampADC", "SarADC") and source.number(f"{_ADC}sigma_comparator"):
         offset = source.number(f"{_ADC}sigma_comparator")

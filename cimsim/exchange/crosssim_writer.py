@@ -30,7 +30,7 @@ class ExportedParameters:
 
     Attributes:
         values: the parameters as nested plain values, as in the file of ``params.to_json``.
-        notes: what of the profile the parameters do not carry.
+        notes: values of the profile that the parameters cannot represent.
     """
 
     values: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What of a profile a configuration of another library does not carry."""
+"""Values of a profile that a configuration of another library cannot represent."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _without_sources(value: Any) -> Any:
 def as_polynomial(effect: Mapping[str, Any], g_max_uS: float) -> dict[str, Any] | None:
     """Return a programming noise as a state-dependent one in powers of ``g / g_max``.
 
-    None if its spread is no polynomial.
+    None if its spread is not a polynomial.
     """
     kind = effect["kind"]
     if kind == "gaussian":
@@ -146,7 +146,7 @@ def _compared(
         elif isinstance(value, Mapping) and isinstance(other, Mapping) and "kind" not in value:
             yield from _compared(place, value, other, library)
         elif value is None or value == []:
-            yield Note(place, "none", f"becomes {_short(other)}, which {library} always has")
+            yield Note(place, "none", f"becomes {_short(other)}, as always in {library}")
         elif other is None or other == []:
             yield _missing(place, value, library)
         else:

@@ -21,7 +21,7 @@ class Exported:
         library: ``aihwkit`` or ``CrossSim``.
         values: the configuration as nested plain values with the class of each object in ``class``;
             values at the library's default are left out.
-        notes: what of the profile the configuration does not carry.
+        notes: values of the profile that the configuration cannot represent.
         places: module of each class and enumeration.
         enumerations: enumeration of each field that has one.
     """

@@ -38,14 +38,14 @@ def import_profile(origin: str, name: str | None = None) -> Imported:
         name: name of the profile; by default made of ``origin``.
 
     Raises:
-        CimsimError: if there is nothing of that name, or it is no configuration of a chip.
+        CimsimError: if there is nothing of that name, or it is not a configuration of a chip.
     """
     place, colon, inner = origin.partition(":")
     if origin.lower().endswith(".json") or Path(origin).is_file():
         config = _from_file(Path(origin))
         default = Path(origin).stem
     elif not colon or not place or not inner:
-        raise CimsimError(f"'{origin}' is no configuration: {_FORMS}")
+        raise CimsimError(f"'{origin}' is not a configuration: {_FORMS}")
     elif place == "aihwkit":
         config, default = _preset(inner), inner
     elif place == "crosssim":

@@ -149,7 +149,7 @@ def plain(config: object, depth: int = 0) -> Any:
 
     Parameter objects become mappings with their class's name in ``class``, enumerations their
     names, and the objects in them their public attributes; what is nested deeper than any
-    configuration becomes the name of its class, and so does an object that is no configuration.
+    configuration becomes the name of its class, and so does an object that is not a configuration.
     """
     inner = depth + 1
     if isinstance(config, enum.Enum):

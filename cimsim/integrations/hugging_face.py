@@ -47,7 +47,7 @@ class NoiseAwareCallback(TrainerCallback):
         settings: settings of :class:`cimsim.NoiseAware`, except ``steps``.
 
     Attributes:
-        noise_aware: the present or last training's :class:`cimsim.NoiseAware`; None before.
+        noise_aware: the current or last training's :class:`cimsim.NoiseAware`; None before.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class NoiseAwareCallback(TrainerCallback):
         if self._settings.get("average") and args.load_best_model_at_end:
             raise CimsimError(
                 "load_best_model_at_end loads the weights of a checkpoint, and average= replaces "
-                "them by the average at the end; use one of them"
+                "them with the average at the end; use one of them"
             )
         self.noise_aware = NoiseAware(others["model"], state.max_steps, **self._settings)
         if state.global_step:

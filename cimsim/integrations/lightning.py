@@ -41,7 +41,7 @@ class NoiseAwareCallback(Callback):
             ``forward`` needs ``forward=``.
 
     Attributes:
-        noise_aware: the present or last training's :class:`cimsim.NoiseAware`; None before.
+        noise_aware: the current or last training's :class:`cimsim.NoiseAware`; None before.
     """
 
     def __init__(

@@ -120,7 +120,9 @@ def _cuda() -> Backend | None:
         return None
     except Exception as error:  # Triton raises what its compiler does
         reason = shorten(f"{type(error).__name__}: {error}", 500)
-        warnings.warn(f"the GPU kernels are disabled, plain torch runs: {reason}", stacklevel=2)
+        warnings.warn(
+            f"the GPU kernels are disabled, so plain torch is used: {reason}", stacklevel=2
+        )
         return None
     return cast(Backend, cuda)
 

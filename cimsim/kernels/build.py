@@ -100,7 +100,7 @@ class _BuildError(Exception):
 
 
 class _LastingError(_BuildError):
-    """Why there is no library, and why the same build would fail again."""
+    """Why there is no library, if the same build would fail again."""
 
 
 def load(source: str, signatures: Mapping[str, Sequence[type]]) -> Build:

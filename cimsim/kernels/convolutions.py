@@ -20,7 +20,7 @@ from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Images
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-# The least share of a unit that computes, if it is faster than torch: a unit sums 32 terms for 16
+# The smallest busy share of a unit that is faster than torch: a unit sums 32 terms for 16
 # columns at a time, and computes the gradients of 16 channels at a time.
 _LEAST_USE = {Unit.MATRIX: 0.08, Unit.VECTOR: 0.6}
 _FEWEST_CHANNELS = {Unit.MATRIX: 4, Unit.VECTOR: 12}

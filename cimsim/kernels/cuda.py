@@ -1,4 +1,4 @@
-"""CUDA's back end: the converters of an array as Triton kernels, beside its cells.
+"""CUDA's back end: the converters of an array as Triton kernels, next to its cells.
 
 Functions are documented in :class:`cimsim.kernels.types.Backend`. Noise is drawn inside the kernels
 (Philox, by seed and position) and is never written to memory. :mod:`cimsim.kernels.cuda_cells`
@@ -24,8 +24,8 @@ programs = True
 _BLOCK = 1024
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-# No annotations in kernels but tl.constexpr: Triton resolves the others as global variables of the
-# kernel and rejects them, when it compiles and not when it interprets.
+# Kernels have no annotations except tl.constexpr: when it compiles, Triton resolves all others as
+# global variables of the kernel and rejects them.
 
 
 def variance_dtype(products: int) -> torch.dtype:

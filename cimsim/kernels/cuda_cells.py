@@ -32,8 +32,8 @@ from cimsim.kernels.types import Cells, Compensation, Dac, Draws
 _BLOCK = 1024
 _PIECEWISE = 6
 
-# As in cuda.py, kernels have no annotations but tl.constexpr. PLAN describes the physics in whole
-# numbers, one record behind the other. A curve is (place of its numbers, kind, how many) and, if it
+# As in cuda.py, kernels have no annotations except tl.constexpr. PLAN is the physics in whole
+# numbers, one record after the other. A curve is (place of its numbers, kind, how many) and, if it
 # is piecewise, the same of both of its parts. A change is (kind, place of its numbers), the curves
 # of its mean at two times and the curves of its spread at two times. A read noise is (what its
 # spread depends on, place of its numbers), a curve.
@@ -524,7 +524,7 @@ def _copied(
             sizes.append(size)
         starts.append(starts[-1] + len(parts))
     starts = [1 + start for start in starts]
-    # Addresses that are multiples of 16 bytes, whatever is drawn: Triton compiles others apart.
+    # All addresses are multiples of 16 bytes: for others, Triton compiles another kernel.
     numbers = physics.numbers + [0.0] * (-len(physics.numbers) % 4)
     seeds += [0] * (len(seeds) % 2)
     starts += [0] * (len(starts) % 2)

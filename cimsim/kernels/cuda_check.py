@@ -1,4 +1,4 @@
-"""CUDA's back end, tried before it is used: its results for small operands, and those of torch."""
+"""Check of CUDA's back end before it is used: its results for small operands against torch's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _ramp(first: float, last: float, device: str, *shape: int) -> Tensor:
 
 
 def _converters_agree(device: str, width: int, dtype: torch.dtype) -> bool:
-    """Whether DAC, ADC with both kinds of noise, and their masks are those of torch."""
+    """Whether DAC, ADC with both kinds of noise, and their masks equal torch's."""
     x = _ramp(-2.0, 2.0, device, 3, width).to(dtype)
     dac = Dac(_empty(device).fill_(1.0), _HIGHEST, -_HIGHEST)
     expected = (x.float() * _HIGHEST).clamp(-_HIGHEST, _HIGHEST).round()
@@ -91,7 +91,7 @@ def _converters_agree(device: str, width: int, dtype: torch.dtype) -> bool:
 
 
 def _cells_agree(device: str, rows: int) -> bool:
-    """Whether programming, a power law of drift, read noise and their slopes are those of torch."""
+    """Whether programming, a power law of drift, read noise and their slopes equal torch's."""
     line = PackedCurve(0, (0.5, 1.0))
     write = PackedProgramming(0.05, 0.4, 0.0, line, PackedCurve(0, (0.0,)))
     law = PackedCurve(1, (-0.02, 0.05, 0.01, 0.1))

@@ -16,7 +16,7 @@ _R = TypeVar("_R")
 def on_its_device(
     function: Callable[Concatenate[Tensor, _P], _R],
 ) -> Callable[Concatenate[Tensor, _P], _R]:
-    """Return ``function`` such that the GPU of its first operand is the current one in it.
+    """Return ``function``, run with the GPU of its first operand as the current one.
 
     Triton launches on the current GPU.
     """

@@ -10,7 +10,7 @@ import triton.language as tl
 
 _ROUNDS = tl.constexpr(7)
 
-# As in cuda.py, kernels have no annotations but tl.constexpr.
+# As in cuda.py, kernels have no annotations except tl.constexpr.
 
 
 @triton.jit

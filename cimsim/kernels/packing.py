@@ -80,8 +80,8 @@ class PackedDrift(NamedTuple):
 
 
 class PackedRead(NamedTuple):
-    """``sigma = size * curve(per_uS * g)`` with the present conductance, or with the target
-    (``of_target``); multiplied by the present conductance (``times_g``).
+    """``sigma = size * curve(per_uS * g)`` with the current conductance, or with the target
+    (``of_target``); multiplied by the current conductance (``times_g``).
 
     The variance of flicker noise grows with ``min(age + before_s, session_s)``; ``read_s`` is 0 for
     white noise.

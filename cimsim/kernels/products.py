@@ -17,7 +17,7 @@ from cimsim.kernels import cpu, run_on_cpu
 from cimsim.kernels.memory import scratch
 
 _FEWEST_TERMS = 32
-# Fewest products for each number of a factor. To pack a number moves 6 to 8 bytes, which takes as
+# Fewest products for each number of a factor. Packing a number moves 6 to 8 bytes, which takes as
 # long as a unit saves in about 50 products, at the rates that benchmarks/split.py measures.
 _PACKING = 64
 

@@ -1,4 +1,4 @@
-"""Cards: what a trained network is, how it was trained, and how it does on chips."""
+"""Cards: what a trained network is, how it was trained, and how well it performs on chips."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Card(BaseModel):
         parameters: number of trained parameters.
         data: name of the data set that it was trained on.
         license: license of that data set.
-        profile: name of the profile that it was trained for; the file ``profile.yaml`` beside the
+        profile: name of the profile that it was trained for; the file ``profile.yaml`` next to the
             card contains it.
         settings: settings of the training that differ from the defaults.
         command: command that trains it.

@@ -20,8 +20,8 @@ def load(name: str, profile: Profile | str | Path | None = None) -> nn.Module:
 
     Args:
         name: name of the network, see :func:`names`.
-        profile: another profile than the one it was trained for. If its converters or tile rows
-            differ, the model needs :func:`cimsim.calibrate` before its first use.
+        profile: profile to use instead of the one that it was trained for. If its converters or
+            tile rows differ, the model needs :func:`cimsim.calibrate` before its first use.
 
     Returns:
         The model with analog layers; :func:`cimsim.to_digital` returns an ordinary one.

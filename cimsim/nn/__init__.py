@@ -1,4 +1,4 @@
-"""Analog layers, and what is done to a whole model: convert, calibrate, program, age."""
+"""Analog layers, and operations on whole models: convert, calibrate, program, age."""
 
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.attention import UnpackedAttention

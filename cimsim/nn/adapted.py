@@ -71,7 +71,7 @@ class Adapted(Quantized):
 
     def scale_inputs(self, gains: InputGains | None) -> None:
         """Set the ``gains`` in front of the DAC; None for nothing. The ranges of the converters
-        stay, and are those of other signals: measure them again."""
+        stay, but belong to other signals: measure them again."""
         self.input_gains = None
         self.input_gains = gains
         self._chip_changed()
@@ -205,7 +205,7 @@ class Adapted(Quantized):
         return bias if self.placement is None else self.placement.bias(bias)
 
     def _layer_output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
-        """The output of the layer, for that of the array."""
+        """Convert the output of the array to the output of the layer."""
         if self.placement is not None:
             y = self.placement.outputs(y)
         return self._output(self.without_spares(y, 1), x, *others)

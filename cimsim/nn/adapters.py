@@ -24,7 +24,7 @@ def check_adapters(adapters: str) -> None:
         CimsimError: if it is neither ``"digital"`` nor ``"analog"``.
     """
     if adapters not in ("digital", "analog"):
-        raise CimsimError(f"adapters is 'digital' or 'analog', not {adapters!r}")
+        raise CimsimError(f"adapters must be 'digital' or 'analog', not {adapters!r}")
 
 
 def parts_of_adapters(model: nn.Module) -> set[nn.Module]:

@@ -156,12 +156,12 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         dims = {len(shape) for shape in shapes}
         given = "query {}, key {} and value {}".format(*shapes)
         if dims not in ({2}, {3}):
-            raise CimsimError(f"attention takes three signals with 2 or 3 axes each, not {given}")
+            raise CimsimError(f"attention needs three tensors with 2 or 3 axes each, not {given}")
         if shapes[1][:-1] != shapes[2][:-1]:
-            raise CimsimError(f"attention takes one value for each key, not {given}")
+            raise CimsimError(f"attention needs one value for each key, not {given}")
         of_batch = 0 if self.batch_first else 1
         if dims == {3} and shapes[0][of_batch] != shapes[1][of_batch]:
-            raise CimsimError(f"attention takes queries and keys of one batch size, not {given}")
+            raise CimsimError(f"attention needs queries and keys of one batch size, not {given}")
 
     def _refuse_masks(
         self,
@@ -186,8 +186,8 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
                 continue
             if mask.dtype != torch.bool and not mask.is_floating_point():
                 raise CimsimError(
-                    f"{name} is {mask.dtype}, and must be bool (True leaves a key out) or a "
-                    "floating-point number that is added; if the mask is 1 for keys to attend to, "
+                    f"{name} is {mask.dtype}, but must be bool (True excludes a key) or "
+                    "floating-point (added to the scores); if the mask is 1 for keys to attend to, "
                     "pass mask == 0"
                 )
             if list(mask.shape) not in shapes:
@@ -198,7 +198,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
                 )
         if is_causal and attention is None:
             raise CimsimError(
-                "is_causal=True is a hint on attn_mask and needs one: attn_mask="
+                "is_causal=True only describes attn_mask, so a mask is needed: attn_mask="
                 "nn.Transformer.generate_square_subsequent_mask(length)"
             )
 
@@ -215,7 +215,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             masks.append(heads)
         if not masks:
             return None
-        # Keys that this module adds to the sequence are masked for none.
+        # Keys that this module adds to the sequence are never masked.
         return sum(
             (F.pad(mask, (0, k.shape[1] - mask.shape[-1])) for mask in masks), start=q.new_zeros(())
         )

@@ -56,8 +56,8 @@ def run_batches(
         reader.run(batch, number, forward)
     if number < 0:
         raise CimsimError(
-            f"{verb}: there is no batch; give it a few of the training data (an iterator that was "
-            "gone through before is empty: make a new one)"
+            f"{verb}: got no batches; pass a few batches of training data (an iterator can be used "
+            "only once: create a new one)"
         )
 
 
@@ -69,7 +69,7 @@ def each_batch(batches: Batches, verb: str) -> Batches:
     """
     if isinstance(batches, Mapping | str) or not hasattr(type(batches), "__iter__"):
         raise CimsimError(
-            f"{verb}: batches is a {type(batches).__name__}, not an iterable of batches; give a "
+            f"{verb}: batches is a {type(batches).__name__}, not an iterable of batches; pass a "
             "data loader or a list, [batch]"
         )
     return batches
@@ -148,9 +148,9 @@ class BatchReader:
             if isinstance(label, Tensor) and _may_be_mask(label, inputs):
                 self.left_out.add(taken[0])
                 logger.warning(
-                    "%s: entry %d of the batches is ignored as labels, but it has only zeros and "
-                    "ones and the shape of the inputs; if it is '%s', give a dict with that key, "
-                    "or positional arguments in a tuple of their own, ((inputs, mask), labels)",
+                    "%s: entry %d of the batches is ignored as labels, but it contains only zeros "
+                    "and ones and has the shape of the inputs; if it is '%s', pass a dict with "
+                    "that key, or put positional arguments into a tuple, ((inputs, mask), labels)",
                     self.verb,
                     number,
                     taken[0],
@@ -164,8 +164,8 @@ class BatchReader:
         if not taken:
             raise CimsimError(
                 f"{self.verb}: batch {number}, {_described(batch)}, has no entry that this "
-                f"{type(self.model).__name__} takes ({', '.join(self.names) or 'nothing'}); rename "
-                f"its entries, or {self.otherwise}"
+                f"{type(self.model).__name__} accepts ({', '.join(self.names) or 'nothing'}); "
+                f"rename its entries, or {self.otherwise}"
             )
         for name in named:
             if name not in taken and name not in self.left_out:

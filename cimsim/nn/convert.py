@@ -92,22 +92,22 @@ def convert(
     ``model.save_pretrained(folder)`` of a converted Hugging Face model also saves profiles, rules
     and chip, which :func:`cimsim.load` reads.
 
-    These stay digital, each with a warning in the log: subclasses of a layer, which may have
-    another forward, and layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
+    The following stay digital, each with a warning in the log: subclasses of a layer, which may
+    have another forward; layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
     not); recurrences, cells and attention with a computed weight; layers without weights; modules
-    with a matrix of their own (``Bilinear``, or one that is used through ``F.linear``); and layers
-    in a plain list or dict, which torch does not register either. A module that reads the weight of
-    a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the digital
-    weight. :func:`cimsim.summary` lists the result for each layer.
+    that multiply by their own parameter (``Bilinear``, or ``F.linear`` in a module's forward); and
+    layers in a plain list or dict, which torch does not register either. A module that reads the
+    weight of a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the
+    digital weight. :func:`cimsim.summary` lists the result for each layer.
 
     ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
     result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
-    and second derivatives raise a :class:`CimsimError`; they work on the models of
-    :func:`to_digital` and within :func:`cimsim.nn.digital`.
+    and second derivatives raise a :class:`CimsimError`; they work on the models that
+    :func:`to_digital` returns, and within :func:`cimsim.nn.digital`.
 
     Args:
-        model: any module; also a single layer, or one on the meta device.
-        profile: a profile, by object, name or file.
+        model: any module, including a single layer, or a module on the meta device.
+        profile: a profile: an object, a name or a file.
         rule: letter or name of the backward rule, such as ``"output-ste"``; see
             :mod:`cimsim.estimators.rules`.
         only: ``only(name, module)`` returns whether to convert a layer; all by default.
@@ -119,17 +119,16 @@ def convert(
             ``denoise``; keys of the profile such as ``"adc.bits": 6``; and ``"digital": True``,
             which leaves the layer digital.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
-            converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
-        denoise: ridge of a digital gain and offset behind every column's ADC, see
-            :class:`cimsim.nn.ColumnDenoiser`; None for none.
-        learn_ranges: converters whose ranges become parameters of the model, which training
-            changes: ``"dac"`` (the inputs), ``"adc"``, or both. Layers keep a range that their
-            profile fixes, and ideal converters have none; if there is no range to learn in any
-            layer, this is an error. Calibration sets the first values. Rules whose gradient does
-            not stop at saturated inputs (A, B and C) can diverge with a learned range of the
-            inputs.
+            converted layer, as :func:`cimsim.quantizers.make_quantizer` accepts them.
+        denoise: ridge of a digital gain and offset after every column's ADC, see
+            :class:`cimsim.nn.ColumnDenoiser`; None for no correction.
+        learn_ranges: converters whose ranges become trained parameters of the model: ``"dac"``
+            (the inputs), ``"adc"``, or both. Ranges that a layer's profile fixes are not learned,
+            and ideal converters have no range; it is an error if no layer has a range to learn.
+            Calibration sets the initial values. Rules whose gradient does not stop at saturated
+            inputs (A, B and C) can diverge with a learned range of the inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
-        seed: names the draws of the chips in training, a whole number.
+        seed: seed of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 
     Returns:
@@ -153,14 +152,14 @@ def convert(
         profile = load_profile(profile)
     if only is not None and not callable(only):
         raise CimsimError(
-            f"only is a function of a layer's name and the layer, not a {type(only).__name__}; "
-            "name layers by keep_digital= or layers="
+            "only must be a function of a layer's name and the layer, not a "
+            f"{type(only).__name__}; to name layers, use keep_digital= or layers="
         )
     check_adapters(adapters)
     number = seed_of_training(seed)
     if not isinstance(learn_ranges, Iterable):
         raise CimsimError(
-            f"learn_ranges is 'dac', 'adc' or both, not a {type(learn_ranges).__name__}"
+            f"learn_ranges must be 'dac', 'adc' or both, not a {type(learn_ranges).__name__}"
         )
     learned = [learn_ranges] if isinstance(learn_ranges, str) else list(learn_ranges)
     for name in learned:
@@ -177,8 +176,8 @@ def convert(
     patterns = [keep_digital] if isinstance(keep_digital, str) else list(keep_digital or ())
     if not isinstance(layers or {}, Mapping):
         raise CimsimError(
-            "layers is a dict of settings by pattern, such as {'head': {'digital': True}}, not a "
-            f"{type(layers).__name__}"
+            "layers must be a dict of settings by pattern, such as {'head': {'digital': True}}, "
+            f"not a {type(layers).__name__}"
         )
     special = dict(layers or {})
 
@@ -206,7 +205,7 @@ def convert(
 
 @lasting()
 def to_digital(model: Model, *, inplace: bool = False) -> Model:
-    """The ordinary torch model again, with the trained (and quantized) weights.
+    """Return the ordinary torch model, with the trained (and quantized) weights.
 
     A layer whose range of the inputs was learned clips its input in a forward pre-hook, because its
     weights were trained with clipped inputs. A hook is not part of a ``state_dict``, and
@@ -244,13 +243,13 @@ def _warn_of_clips(model: nn.Module) -> None:
     if kept:
         logger.warning(
             "to_digital: %s clip their inputs at learned ranges, in forward pre-hooks, which a "
-            "state_dict does not contain; without them the network computes something else",
+            "state_dict does not contain; without them, the network gives different results",
             ", ".join(kept),
         )
     if lost:
         logger.warning(
-            "to_digital: %s were trained with inputs clipped at learned ranges, and are not "
-            "clipped any more; to keep the ranges, use the converted model within "
+            "to_digital: %s were trained with inputs clipped at learned ranges, but do not clip "
+            "them any more; to keep the ranges, use the converted model within "
             "cimsim.nn.digital(model)",
             ", ".join(lost),
         )

@@ -140,7 +140,7 @@ class Ranged(LayerKind):
             self._new_range("adc_values", (1 << (profile.adc.bits or 0),), False)
         if profile.dac.sign == "if-needed":
             with lasting():
-                # No bool, which cannot be averaged as weights and buffers are.
+                # Not a bool, because states of several models may be averaged.
                 self.dac_unsigned = torch.zeros((), dtype=torch.int8, device=self.weight.device)
         self._calibrated = False
 

@@ -114,7 +114,7 @@ class NamedDraws(nn.Module):
         if len(numbers) not in (2, 4) or not all(map(math.isfinite, numbers)):
             raise CimsimError(
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
-                "and draws that state_dict() gives; remove that entry, and load with strict=False"
+                "and draws that state_dict() returns; remove that entry, and load with strict=False"
             )
         # Rounded, as the checkpoint may have been cast, or averaged over several models.
         self.seed, self.draws = map(round, numbers[:2])

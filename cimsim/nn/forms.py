@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def require_module(model: object) -> None:
     """Raise a :class:`CimsimError` if ``model`` is not a module."""
     if not isinstance(model, nn.Module):
-        raise CimsimError(f"a model is a torch.nn.Module, not a {type(model).__name__}")
+        raise CimsimError(f"a model must be a torch.nn.Module, not a {type(model).__name__}")
 
 
 def require_weights(model: nn.Module) -> None:
@@ -71,7 +71,7 @@ def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
 
 
 def refuse_weight(weight: Tensor, name: str | None = None) -> None:
-    """Check that a chip can be programmed with ``weight``, that of the layer ``name``.
+    """Check that a chip can be programmed with ``weight``, the weight of layer ``name``.
 
     Raises:
         CimsimError: if it is not dense, or wraps other tensors, as a quantized weight of torchao

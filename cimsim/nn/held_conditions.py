@@ -1,7 +1,7 @@
 """Conditions of forward passes within compiled graphs, for their backward passes.
 
 A compiled graph saves tensors only. What else a backward pass needs stays in the layer, under a
-number that the graph saves: the layer's present conditions may differ from those of the forward
+number that the graph saves: the layer's current conditions may differ from those of the forward
 pass, after ``eval()``, a step of a ramp of noise, or another profile.
 """
 

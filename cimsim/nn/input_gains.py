@@ -62,14 +62,14 @@ class InputGains(nn.Module):
             raise CimsimError(f"'{name}' has numbers that are not positive and finite")
 
     def inputs(self, x: Tensor) -> Tensor:
-        """The inputs of the array, for those of the layer."""
+        """Convert the inputs of the layer to those of the array."""
         if self.clip is not None:
             x = clipped(x, self.clip)
         # Not divided by gains of fewer digits than those that the weights are multiplied by.
         return as_dtype(x / self.gains.view(-1, *[1] * (x.dim() - 2)), x.dtype)
 
     def weights(self, weight: Tensor) -> Tensor:
-        """The weight for the array, for that of the layer."""
+        """Convert the weight of the layer to that of the array."""
         return weight * per_weight(self.gains, weight)
 
     def read_back(self, weight: Tensor) -> Tensor:

@@ -76,14 +76,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     _laid_out: tuple[object, ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """A layer that a library makes as ``type(layer)(…)`` is the torch layer: it has no profile.
+        """Return the torch layer if a library calls ``type(layer)(…)``: there is no profile then.
 
-        PEFT's adapters of convolutions are made in this way.
+        PEFT creates adapters of convolutions in this way.
         """
         return cls.torch_class(*args, **kwargs) if args or kwargs else super().__new__(cls)
 
     def convert_in_place(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
-        """Add the state that an analog layer has and its torch layer has not; for ``convert``."""
+        """Add the state that an analog layer needs and its torch layer lacks; for ``convert``."""
         if not self.weight.is_floating_point():
             raise CimsimError(
                 f"its weights are {self.weight.dtype}, and cells hold real numbers; leave it "
@@ -114,8 +114,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self._hidden = {n: v for n, v in of_torch.items() if vars(self)[n] is not v}
         if self._hidden:
             logger.warning(
-                "layer '%s' had %s before, which an analog layer uses itself; to_digital sets it "
-                "again",
+                "layer '%s' had the attribute %s, whose name an analog layer needs itself; "
+                "to_digital restores it",
                 *(name, ", ".join(f"'{attribute}'" for attribute in self._hidden)),
             )
         self._ours = [*(set(vars(self)) - set(of_torch)), *CALIBRATED, "calls", "_ours"]

@@ -39,7 +39,7 @@ class LayerKind(nn.Module):
         raise NotImplementedError
 
     def _layout(self, weight: Tensor) -> tuple[object, ...]:
-        """What :meth:`tiling` depends on, for the present ``weight``; it may change."""
+        """What :meth:`tiling` depends on, for the current ``weight``; it may change."""
         return (weight.shape,)
 
     def to_matrix(self, weight: Tensor) -> Tensor:

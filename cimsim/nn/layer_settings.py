@@ -37,7 +37,7 @@ class LayerSettings:
         """
         if not isinstance(changes, Mapping):
             raise CimsimError(
-                "settings of a layer are a dict such as {'rule': 'output-ste'}, not "
+                "settings of a layer must be a dict such as {'rule': 'output-ste'}, not "
                 f"{shortened(repr(changes))}"
             )
         known = list(vars(self))
@@ -101,7 +101,7 @@ def matching(
     """
     if not isinstance(pattern, str):
         raise CimsimError(
-            f"{argument}: a pattern is a text such as 'blocks.*', not a {type(pattern).__name__}"
+            f"{argument}: a pattern must be text such as 'blocks.*', not a {type(pattern).__name__}"
         )
     if pattern == "first":
         return list(names[:1])

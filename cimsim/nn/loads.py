@@ -39,7 +39,7 @@ def _report(model: nn.Module, keys: Any) -> None:
         return
     shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     logger.warning(
-        "load_state_dict: the converter ranges of %d layer%s (%s) were left out, because the state "
-        "is from other converters; calibrate the model again: cimsim.calibrate(model, batches)",
+        "load_state_dict: the converter ranges of %d layer%s (%s) were not loaded, because they "
+        "belong to other converters; calibrate the model again: cimsim.calibrate(model, batches)",
         *(len(names), "" if len(names) == 1 else "s", shown),
     )

@@ -65,7 +65,7 @@ class MaxPool1d(nn.MaxPool1d):
 
 def _windows(module: nn.MaxPool1d | nn.MaxPool2d, x: Tensor, axes: int) -> Windows | None:
     """The windows of ``x`` along its last ``axes``, if the kernel computes their largest values;
-    None if torch does, which also refuses what is no window."""
+    None if torch does, which also rejects an invalid window."""
     if type(x) is not Tensor or not kernels_read(x):
         return None
     if x.numel() < FEWEST or x.dim() not in (axes + 1, axes + 2) or not _is_plain(x):
@@ -107,7 +107,7 @@ def _is_plain(x: Tensor) -> bool:
 
 
 def _along(setting: object, axes: int) -> tuple[int, ...]:
-    """A setting for each axis; empty if it is no whole number or several, one for each axis."""
+    """A setting for each axis; empty if it is neither a whole number nor one for each axis."""
     each = setting if isinstance(setting, tuple | list) else (setting,) * axes
     numbers = tuple(value for value in each if type(value) is int)
     return numbers if len(numbers) == len(each) == axes else ()

@@ -52,19 +52,19 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
 
 
 def program(model: Model, seed: int = 0, cycle: int = 0, *, in_training: bool = False) -> Model:
-    """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
+    """Program ``model`` on the chip with the number ``seed``, at age zero, for evaluation mode.
 
-    The same seed is the same chip: the same cells deviate in the same way at any noise strength of
-    the profile, and the same reads follow. Training mode uses other chips, a new one in every
-    forward pass, so that training never uses a chip of evaluation.
+    The same seed always gives the same chip: the same cells deviate in the same way at any noise
+    strength of the profile, and the same reads follow. Training mode uses other chips, a new one in
+    every forward pass, so that evaluation never uses a chip that was used in training.
 
     With ``in_training=True``, training mode uses this chip, too, with new read noise in every
-    forward pass: what is trained then adapts to the errors of one chip. Frozen weights are
-    programmed once. Trained weights are written to the same chip again after each step. The next
-    call of ``program`` without ``in_training`` ends this.
+    forward pass, so that training adapts to the errors of this chip. Frozen weights are programmed
+    once. Trained weights are written to the same chip again after each step. The next call of
+    ``program`` without ``in_training`` ends this.
 
     Another ``cycle`` writes the same chip again. Faults, ADC errors, the places of traps, and the
-    ``device_share`` of each writing error stay the same. All other errors and all reads are drawn
+    ``device_share`` of each write error stay the same. All other errors and all reads are sampled
     again.
 
     A chip is programmed again when the weights have changed: by an optimizer, ``load_state_dict``,
@@ -93,8 +93,8 @@ def program(model: Model, seed: int = 0, cycle: int = 0, *, in_training: bool = 
 def age(model: Model, time: float | str | timedelta) -> Model:
     """Set the time since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
-    Evaluation mode uses the programmed chip at that age, training mode other chips of that age,
-    or the same one after ``program(…, in_training=True)``.
+    Evaluation mode uses the programmed chip at that age. Training mode uses new chips of that age,
+    or, after ``program(…, in_training=True)``, the programmed chip.
 
     Returns:
         ``model`` itself.
@@ -124,11 +124,11 @@ def profiles(model: nn.Module) -> Assignment:
 
 
 def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
-    """Move every analog layer of ``model`` to the profile ``on`` (also by name or file), or each to
-    its own.
+    """Set the profile of every analog layer of ``model`` to ``on``: a profile, name or file, or an
+    :class:`Assignment` of a profile to each layer.
 
-    An :class:`Assignment` also sets which of the layers compute digitally. Ranges stay if
-    converters and tile rows stay; otherwise the model needs :func:`calibrate` again.
+    An assignment also sets which of the layers compute digitally. Ranges are kept if converters and
+    tile rows stay the same; otherwise the model needs :func:`calibrate` again.
 
     Returns:
         ``model`` itself.
@@ -156,11 +156,11 @@ def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
 
 
 def use_chip(model: Model, chip: Multiply | None) -> Model:
-    """Multiply with a chip of your own in every analog layer: any function that multiplies.
+    """Multiply with your own chip in every analog layer; a chip is any function that multiplies.
 
     ``chip(layer, x)`` gets the name of a layer and input vectors ``x [vectors, inputs]``, and
-    returns ``[vectors, columns]``, as a tensor or an array of NumPy. It holds the weights
-    :func:`matrices` of the model. A bench, a measured table or another simulator can be behind it.
+    returns ``[vectors, columns]``, as a tensor or a NumPy array. It multiplies by the weights that
+    :func:`matrices` returns, using a test bench, a measured table or another simulator.
     Biases and everything else around the arrays stay digital. Gradients are those of the exact
     product.
 
@@ -183,7 +183,7 @@ def use_chip(model: Model, chip: Multiply | None) -> Model:
 
 @torch.no_grad()
 def matrices(model: nn.Module) -> dict[str, Tensor]:
-    """The matrix of each analog layer, ``[columns, inputs]``, to write on a chip of your own.
+    """The matrix of each analog layer, ``[columns, inputs]``, to write on your own chip.
 
     A convolution has an input for each entry of its kernel, input channel by input channel; with
     groups, the matrix is block-diagonal.
@@ -292,18 +292,18 @@ def calibrate(
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
     its ADC to the range of least mean squared error (see
-    :meth:`cimsim.circuits.ranges.RangeObserver.full_scales`). A range that is learned is only set
-    the first time. Nothing else changes. The weights' gradient is not touched.
+    :meth:`cimsim.circuits.ranges.RangeObserver.full_scales`). Learned ranges are set only the
+    first time. Nothing else changes, including the gradients of the weights.
 
     Args:
         model: a converted model.
-        batches: an iterable of batches, such as a data loader; a handful is enough. A batch is a
-            tensor, a mapping (``model(**batch)``, without what the model's ``forward`` does not
-            take), or a tuple or list whose first entry is one of these or a tuple of positional
-            arguments, and whose others are labels; see :mod:`cimsim.nn.batches`. Tensors are moved
-            to the model's device.
-        missing: only layers that have no ranges yet.
-        forward: ``forward(model, batch)`` runs the model on a batch, as the loader gives it.
+        batches: an iterable of batches, such as a data loader; a few are enough. A batch is a
+            tensor, a mapping (``model(**batch)``, without entries that the model's ``forward``
+            does not accept), or a tuple or list whose first entry is one of these or a tuple of
+            positional arguments, and whose other entries are labels; see
+            :mod:`cimsim.nn.batches`. Tensors are moved to the model's device.
+        missing: calibrate only layers that have no ranges yet.
+        forward: ``forward(model, batch)`` runs the model on a batch of the loader.
 
     Returns:
         ``model`` itself.
@@ -324,9 +324,9 @@ def recalibrate(model: Model, batches: Batches, *, forward: Forward | None = Non
     """Measure the converters' ranges again, on the chip that ``model`` is programmed on.
 
     A real chip that has aged is recalibrated in this way: the batches run on the chip with its
-    present ranges; each layer observes its inputs and the currents of its own columns (with drift
-    and read noise), and afterwards all ranges are set by the rule of the profile. Ranges that the
-    profile fixes and learned ranges stay.
+    current ranges; each layer observes its inputs and the currents of its own columns (with drift
+    and read noise), and afterwards all ranges are set by the method of the profile. Learned ranges,
+    and ranges that the profile fixes, do not change.
 
     Args:
         model: a calibrated model, programmed and aged.

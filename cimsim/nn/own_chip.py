@@ -31,13 +31,13 @@ class OwnChip:
     def __init__(self, multiply: Multiply, name: str) -> None:
         if not callable(multiply):
             raise CimsimError(
-                f"a chip is a function chip(layer, x) that returns the product, not a "
+                f"a chip must be a function chip(layer, x) that returns the product, not a "
                 f"{type(multiply).__name__}"
             )
         self.multiply, self.name = multiply, name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OwnChip:
-        return self  # there is one chip, which a bench or a socket may be behind
+        return self  # there is only one chip, such as a test bench
 
     @not_compiled  # it runs the user's function
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, tiling: Tiling) -> Tensor:

@@ -15,7 +15,7 @@ _KEPT_BY_ACCELERATE = "_old_forward"
 
 
 def rebind_methods(module: nn.Module, kind: type[nn.Module]) -> None:
-    """Replace the methods of its class that ``module`` keeps by those of the class ``kind``."""
+    """Replace the methods of its class that ``module`` stores with those of the class ``kind``."""
     for name, value in vars(module).items():
         if _is_own_method(module, value):
             vars(module)[name] = MethodType(getattr(kind, value.__func__.__name__), module)

@@ -50,9 +50,9 @@ class Placement(nn.Module):
         for name in ("columns", "rows"):
             order: Tensor = getattr(self, name)
             if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
-                raise CimsimError(f"'{prefix}{name}' is not an order of {len(order)} lines")
+                raise CimsimError(f"'{prefix}{name}' is not a permutation of {len(order)} lines")
         if not (self.signs.abs() == 1).all():
-            raise CimsimError(f"'{prefix}signs' has other numbers than 1 and -1")
+            raise CimsimError(f"'{prefix}signs' contains numbers other than 1 and -1")
 
     @property
     def shifted(self) -> bool:
@@ -84,11 +84,11 @@ class Placement(nn.Module):
         return grouped.index_select(2, self.rows).flatten(1, 2)
 
     def bias(self, bias: Tensor) -> Tensor:
-        """The bias of the columns, for that of the outputs."""
+        """Convert the bias of the outputs to the bias of the columns."""
         return bias.index_select(0, self.columns) * self.signs.to(bias.dtype)
 
     def outputs(self, y: Tensor) -> Tensor:
-        """The layer's outputs, for those of the columns."""
+        """Convert the results of the columns to the layer's outputs."""
         return (y * _along(self.signs, y, 1)).index_select(1, self.columns.argsort())
 
 

@@ -33,7 +33,7 @@ class SavePretrained:
         self.model = model
 
     def __call__(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Save the model as ``transformers`` does, and profiles, rules and chip beside it.
+        """Save the model as ``transformers`` does, with profiles, rules and chip next to it.
 
         Raises:
             CimsimError: if the model has PEFT adapters, or the folder cannot be written.
@@ -45,8 +45,8 @@ class SavePretrained:
             return original(model, save_directory, *args, **kwargs)
         if has_adapters(model):
             raise CimsimError(
-                f"this {type(model).__name__} has PEFT adapters, under whose names no "
-                "from_pretrained finds the weights; save the adapters with "
+                f"this {type(model).__name__} has PEFT adapters, which rename its weights, so "
+                "from_pretrained could not load them; save the adapters with "
                 "peft_model.save_pretrained, or everything with cimsim.save(peft_model, folder)"
             )
         # Names as in the model, which transformers accepts, too.
@@ -95,7 +95,7 @@ def digital_model(folder: Path) -> nn.Module:
     config = folder / "config.json"
     if not config.exists():
         raise CimsimError(
-            f"{folder} has no config.json, so its model is not of Hugging Face; build the digital "
+            f"{folder} has no config.json, so it contains no Hugging Face model; build the digital "
             "model, and pass it: cimsim.load(folder, model)"
         )
     try:
@@ -107,14 +107,14 @@ def digital_model(folder: Path) -> nn.Module:
         import transformers
     except ImportError:
         raise CimsimError(
-            f"{folder} contains a model of Hugging Face; install its library: "
+            f"{folder} contains a Hugging Face model; install transformers: "
             "pip install 'transformers>=5'"
         ) from None
     kind = getattr(transformers, name, None) if isinstance(name, str) else None
     if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
         raise CimsimError(
-            f"{config}: '{name}' is not a model of transformers {transformers.__version__}; build "
-            "the digital model, and pass it: cimsim.load(folder, model)"
+            f"{config}: transformers {transformers.__version__} has no model '{name}'; build the "
+            "digital model, and pass it: cimsim.load(folder, model)"
         )
     try:
         with _quiet():

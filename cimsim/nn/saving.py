@@ -31,7 +31,7 @@ def save(model: nn.Module, directory: str | Path) -> None:
     """Save a converted model to ``directory``: its weights, ranges, profiles, rules and chip.
 
     The files are ``model.safetensors``, with weights, ranges and the state of quantizers and
-    denoisers, and ``cimsim.json``, with everything else. A model of Hugging Face is saved by its
+    denoisers, and ``cimsim.json``, with everything else. A Hugging Face model is saved by its
     ``save_pretrained``, with the same files and its own configuration.
 
     A model that is wrapped by ``torch.compile`` or for distributed training is saved without the
@@ -39,7 +39,7 @@ def save(model: nn.Module, directory: str | Path) -> None:
 
     Args:
         model: a converted model.
-        directory: a folder, made if it is missing.
+        directory: a folder; it is created if it is missing.
 
     Raises:
         CimsimError: if no layer is analog, or a file cannot be written.
@@ -62,14 +62,14 @@ def save(model: nn.Module, directory: str | Path) -> None:
 def load(directory: str | Path, model: nn.Module | None = None) -> nn.Module:
     """Load the model that :func:`save`, or ``save_pretrained`` of a converted model, has saved.
 
-    It computes the same as the saved model: layers, ranges and rules are the same, and so is the
-    chip of evaluation mode, with its age and reads.
+    It gives the same results as the saved model: layers, ranges and rules are the same, and so is
+    the chip of evaluation mode, with its age and reads.
 
     Args:
         directory: the folder.
-        model: the digital model with the same layers, of which a copy is converted; its weights do
-            not matter. It can be left out for a model of Hugging Face, whose configuration names
-            its class in ``transformers``.
+        model: the digital model with the same layers; a copy of it is converted, and its weights do
+            not matter. It can be left out for a Hugging Face model, whose configuration names its
+            class in ``transformers``.
 
     Returns:
         The converted model, in evaluation mode if ``model`` was left out, and in the modes of

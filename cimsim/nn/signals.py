@@ -77,13 +77,13 @@ def measure_signals(
 ) -> dict[str, Signals]:
     """Errors that each analog layer of ``model`` makes on its own, on the chips with these seeds.
 
-    The batches run through the digital model, so that each layer's input is exact, and with that
-    input each layer also multiplies on its chip. Layers that compute digitally at the moment are
-    measured too.
+    The batches run through the digital model, so that each layer's input is exact, and each layer
+    also multiplies this input on its chip. Layers that compute digitally at the moment are
+    measured, too.
 
     Args:
         model: converted and calibrated; afterwards it is programmed on the last of the chips.
-        batches, forward: as in :func:`cimsim.calibrate`; gone through once for each chip.
+        batches, forward: as in :func:`cimsim.calibrate`; iterated over once for each chip.
         chips: seeds as :func:`cimsim.program` takes them.
         age_s: age of the chips in seconds.
 

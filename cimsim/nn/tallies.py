@@ -98,7 +98,7 @@ class ClassTally(Tally):
 def _check_labels(outputs: Tensor, labels: Tensor) -> None:
     """
     Raises:
-        CimsimError: if ``labels`` are no classes of the logits ``outputs``.
+        CimsimError: if ``labels`` are not classes of the logits ``outputs``.
     """
     if outputs.shape[:-1] != labels.shape or not outputs.dim():
         raise CimsimError(
@@ -107,15 +107,15 @@ def _check_labels(outputs: Tensor, labels: Tensor) -> None:
         )
     if labels.is_floating_point() or labels.is_complex():
         raise CimsimError(
-            f"labels are numbers of classes, not {str(labels.dtype).removeprefix('torch.')}; score "
-            "other targets by a function of the model"
+            f"labels must be class numbers, not {str(labels.dtype).removeprefix('torch.')}; to "
+            "score other targets, pass a function of the model"
         )
     classes = outputs.shape[-1]
     wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= classes))]
     if len(wrong):
         raise CimsimError(
-            f"label {int(wrong[0])} is no class of a model with {classes} outputs; labels are 0 to "
-            f"{classes - 1}, or {IGNORED} to be ignored"
+            f"label {int(wrong[0])} is not a class of a model with {classes} outputs; labels must "
+            f"be 0 to {classes - 1}, or {IGNORED} to be ignored"
         )
 
 

@@ -78,13 +78,13 @@ class TrainedApart(LayerKind):
 
     @property
     def array(self) -> Array:
-        """The cells and converters of the layer in its present mode."""
+        """The cells and converters of the layer in its current mode."""
         apart = self._training_array
         return self._array if apart is None or not self._draws_chips else apart
 
     @property
     def _present_age_s(self) -> float:
-        """The age of chips in the present mode."""
+        """The age of chips in the current mode."""
         conditions = self.training_conditions if self._draws_chips else None
         return self.age_s if conditions is None else conditions.age_s
 

@@ -37,7 +37,7 @@ class WeightAdapter(nn.Module, ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """The size that the constructor takes, besides those of the matrix."""
+        """The size argument of the constructor, besides the sizes of the matrix."""
 
     @property
     def numbers(self) -> int:

@@ -73,7 +73,7 @@ def load_state(model: nn.Module, state: dict[str, Tensor], strict: bool = True) 
     own = model.state_dict()
     for name, tensor in state.items():
         if name in own and own[name].dtype != tensor.dtype:
-            raise RuntimeError(f"'{name}' is {tensor.dtype}, and not {own[name].dtype}")
+            raise RuntimeError(f"'{name}' has dtype {tensor.dtype}, not {own[name].dtype}")
     missing, unexpected = model.load_state_dict(state, strict=False)
     held = {own[name].data_ptr() for name in state if name in own and own[name].numel()}
     missing = sorted(name for name in missing if own[name].data_ptr() not in held)

@@ -157,7 +157,7 @@ class Sourced(Section):
                 yield issue("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
             misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
-                # Text is no number, which is an issue of its own; merging of files gives no source
+                # Text is not a number, which is a separate issue; merging of files gives no source
                 # to it.
                 if name not in misspelled and not isinstance(data[name], str):
                     yield issue("no_source", _no_source([name]), (name,))

@@ -203,7 +203,7 @@ class ArraySpec(Sourced):
     columns: Count = Field(description="outputs of one tile")
     spare_columns: Index = Field(
         default=0,
-        description="columns of each layer beyond its outputs, for the weights of faulty columns",
+        description="additional columns of each layer, for the weights of faulty columns",
     )
     row_split: Literal["even", "fill"] = Field(
         default="even",

@@ -83,7 +83,7 @@ def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
         if not line:
             continue
         if len(line) != len(COLUMNS):
-            issues.append(place.issue(f"must hold {len(COLUMNS)} values, not {len(line)}"))
+            issues.append(place.issue(f"must contain {len(COLUMNS)} values, not {len(line)}"))
             continue
         values = [Node(parse_scalar(text.strip()), place, place) for text in line]
         cells.append(Node(list(values), place, place))

@@ -22,7 +22,7 @@ def learned_ranges(profile: Profile) -> tuple[str, ...]:
 
 
 def override_in_words(override: str) -> str:
-    """Return an override for a sentence: that of a learned range in words, others unchanged.
+    """Return an override as part of a sentence: a learned range in words, others unchanged.
 
     >>> override_in_words("dac.range.kind=learned"), override_in_words("adc.bits=6")
     ('learned DAC range', 'adc.bits=6')

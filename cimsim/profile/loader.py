@@ -32,7 +32,7 @@ def load_profile(
         overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``; see :func:`override_profile`.
 
     Raises:
-        CimsimError: if there is no profile of that name, or if it is a profile already.
+        CimsimError: if there is no profile of that name, or ``name_or_path`` is already a profile.
         ProfileError: if the file or an override is wrong; it lists every issue with its place.
 
     >>> load_profile("pcm-ibm-2020", ["adc.bits=4"]).adc.bits

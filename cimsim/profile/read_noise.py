@@ -65,7 +65,7 @@ class FlickerReadNoise(Effect):
 
 
 class OneOverFReadNoise(FlickerReadNoise):
-    """Flicker noise proportional to the present conductance.
+    """Flicker noise proportional to the current conductance.
 
         A(g) = g * max(0, q(r)),    r = g_target / g_ref
         g_read = g(t) + strength * A(g) * (sqrt(L(T) - L(s)) * slow(t) + sqrt(L(s)) * xi)
@@ -89,7 +89,7 @@ class OneOverFReadNoise(FlickerReadNoise):
 
 
 class AbsoluteOneOverFReadNoise(FlickerReadNoise):
-    """Flicker noise with an amplitude in uS over the present conductance.
+    """Flicker noise with an amplitude in uS over the current conductance.
 
         A(g) = max(0, amplitude(r)),    r = g(t) / g_ref
         g_read = g(t) + strength * A(g) * (sqrt(L(t) - L(s)) * slow(t) + sqrt(L(s)) * xi)
@@ -108,7 +108,7 @@ class AbsoluteOneOverFReadNoise(FlickerReadNoise):
 
 
 class StateDependentReadNoise(Effect):
-    """White read noise whose spread depends on the present conductance.
+    """White read noise whose spread depends on the current conductance.
 
         g_read = g + strength * max(0, sigma(r)) * xi,    xi ~ N(0, 1), new for every read
         r = g / g_ref

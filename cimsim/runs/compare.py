@@ -217,7 +217,7 @@ def compare(
     for arm in arms:
         check(configs[arm.name, seeds[0]], trust)
         if split != TEST and not configs[arm.name, seeds[0]].hold_out:
-            raise CimsimError(f"'{arm.name}' holds no samples out; add --hold-out 0.1")
+            raise CimsimError(f"'{arm.name}' does not hold out samples; add --hold-out 0.1")
     outcomes = []
     for arm in arms:
         runs = []
@@ -278,8 +278,8 @@ def _folder(name: str) -> str:
 def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
     """Summarize each level over the chips of all training seeds.
 
-    Chips of one training are not independent; so the error of the mean is the one over seeds if
-    there are several, unless the one over chips is larger.
+    Chips of one training are not independent; so the error of the mean is that over seeds if
+    there are several, unless that over chips is larger.
     """
     points, metric = [], sweeps[0].plan.measured
     for level in sweeps[0].plan.levels:

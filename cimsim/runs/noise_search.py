@@ -273,7 +273,7 @@ def _check_candidates(config: TrainConfig, device: str, trust: bool) -> int:
         raise CimsimError(
             f"noise '{AUTO}': {len(labels)} of the training samples of '{plan.data.name}' are held "
             f"out, but a choice needs at least {FEWEST}; use more samples, a larger hold_out, or "
-            "give the noise as a number"
+            "set the noise to a number"
         )
     return len(labels)
 
@@ -281,7 +281,7 @@ def _check_candidates(config: TrainConfig, device: str, trust: bool) -> int:
 def _refuse_other_choices(config: TrainConfig) -> None:
     """
     Raises:
-        CimsimError: if ``config`` is no search, or sets what a search chooses.
+        CimsimError: if ``config`` is not a search, or sets what a search chooses.
     """
     if not config.searches:
         raise CimsimError(f"a search needs noise '{AUTO}', not {config.noise:g}")
@@ -291,8 +291,8 @@ def _refuse_other_choices(config: TrainConfig) -> None:
         given = " and ".join(f"{name} {getattr(config, name)}" for name in own)
         raise CimsimError(
             f"noise '{AUTO}' chooses {', '.join(USUAL)}, but {given} "
-            f"{'are' if own[1:] else 'is'} given, by an option or a recipe; leave out what it "
-            "chooses, or give the noise as a number"
+            f"{'are' if own[1:] else 'is'} set by an option or a recipe; leave out the settings "
+            "that it chooses, or set the noise to a number"
         )
 
 

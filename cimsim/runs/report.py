@@ -18,7 +18,7 @@ Item: TypeAlias = "Subject | Shown"
 
 
 def report(items: Item | Sequence[Item], out: Path | str = "report.html", title: str = "") -> Path:
-    """Write one page of HTML with figures, tables and numbers, which needs no network.
+    """Write one HTML page with figures, tables and numbers, which needs no network.
 
     Args:
         items: results of sweeps and studies, and subjects with a folder: for a subject, or a run
@@ -54,10 +54,10 @@ def _listed(items: Any) -> list[Any]:
 def check_name(out: Path) -> None:
     """
     Raises:
-        CimsimError: if ``out`` is no name of a page.
+        CimsimError: if ``out`` is not the name of a page.
     """
     if out.suffix.lower() not in (".html", ".htm"):
-        raise CimsimError(f"{out}: a report is a page of HTML; give a name ending in .html")
+        raise CimsimError(f"{out}: a report is an HTML page; choose a name ending in .html")
 
 
 def report_text(subjects: Sequence[Subject], title: str = "", results: Sequence[Shown] = ()) -> str:

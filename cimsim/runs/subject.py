@@ -50,8 +50,8 @@ class RunPlace:
 class RunSubject(Subject):
     """A finished run; results are kept in its folder.
 
-    Results on held-out training data are kept in the folder ``held-out`` within it, and use chips
-    of their own, so that choices and reports share neither samples nor chips.
+    Results on held-out training data are kept in the folder ``held-out`` within it, and use
+    separate chips, so that choices and reports share neither samples nor chips.
 
     Attributes:
         run: the run.
@@ -101,7 +101,7 @@ class RunSubject(Subject):
         """The data set that the run was trained on.
 
         Raises:
-            CimsimError: if it is missing, or is not the one of the training.
+            CimsimError: if it is missing, or differs from the one used in training.
         """
         run, config = self.run, self.run.config
         part = (config.limit, config.hold_out) if config.hold_out else None
@@ -116,7 +116,7 @@ class RunSubject(Subject):
         if data.fingerprint != run.result.get("data_fingerprint", data.fingerprint):
             raise CimsimError(
                 f"{run.path}: was trained on other {data.name} data than those found now; "
-                "give the folder of the right ones with --data-dir"
+                "set --data-dir to the folder of the original data"
             )
         return data
 
@@ -273,8 +273,8 @@ def open_run(
         trust: import the model that the run names, if it is a function from outside cimsim.
         data_dir: folder of its data; by default the one used in training.
         download: fetch data that is missing.
-        split: ``test``, or ``held-out`` for the training data that were held out; these have chips
-            and a folder of results of their own.
+        split: ``test``, or ``held-out`` for the training data that were held out, with separate
+            chips and a separate folder of results.
 
     Raises:
         CimsimError: if the folder is not a finished run, or has no held-out data.

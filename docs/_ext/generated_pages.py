@@ -108,8 +108,8 @@ def api(folder: Path) -> None:
         page(folder / f"{module.__name__}.rst", lines)
     lines = [
         *heading("Python API"),
-        "Everything public, generated from the docstrings. Start with :mod:`cimsim`, which has the",
-        "names most programs need, and :mod:`cimsim.nn`.",
+        "All public names, generated from the docstrings. Start with :mod:`cimsim`, which has the",
+        "names that most programs need, and :mod:`cimsim.nn`.",
         "",
     ]
     lines += _table((f":doc:`{name}`", _first_sentence(import_module(name))) for name in pages)
@@ -259,8 +259,8 @@ def shipped_profiles(folder: Path) -> None:
         folder / "index.rst",
         [
             *heading("Shipped profiles"),
-            "Every number of every profile with its unit, meaning and source, as "
-            "``cimsim profiles show NAME`` prints it.",
+            "Every number of every profile with its unit, meaning and source, as printed by "
+            "``cimsim profiles show NAME``.",
             "",
             *_table(rows),
         ],
@@ -301,7 +301,8 @@ def exchange_fields(folder: Path) -> None:
     for name, tables in pages.items():
         lines = heading(titles[name])
         lines += [
-            "Key of a profile that each field sets, or what a value other than the default means.",
+            "The key of a profile that each field sets, or the consequence of a value other than "
+            "the default.",
             "",
         ]
         for title, fields in tables.items():

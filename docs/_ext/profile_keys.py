@@ -48,7 +48,7 @@ def kind_of(section: type[BaseModel]) -> str | None:
 
 
 def escaped(text: str | None) -> str:
-    """Return ``text`` such that reStructuredText shows it unchanged."""
+    """Escape ``text`` so that reStructuredText shows it unchanged."""
     for mark in "\\*`|_":
         text = (text or "").replace(mark, f"\\{mark}")
     return text or ""

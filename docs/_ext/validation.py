@@ -10,13 +10,13 @@ from benchmarks.papers.record import LIMIT, Paper, difference_text, read_all
 _INTRODUCTION = """\
 # Validation
 
-What others have measured or simulated, beside what cimsim computes.
-A difference is counted in standard errors: those of the published number, if it has any, and of
-ours, combined.
+This page compares published measurements and simulations with the numbers of cimsim.
+The difference is in standard errors: the error of our number, combined with that of the published
+number, if it has one.
 A check mark means a difference of at most {limit:g} standard errors, or a number within the
 published range.
-Each paper has a page with the command, the time and the machine of the measurement, and with the
-reason of every difference; it is linked in the table.
+The table links to a page for each paper, with the command, time and machine of the measurement, and
+with the reason for every difference.
 
 The rows of shipped profiles count the tests that compare a device with the formulas of its paper,
 written out by hand: conductances after programming and at all ages, and the noise of a read.
@@ -31,11 +31,12 @@ _CHANGED = """\
 
 - No law of `cell.iv` fitted the currents of SiOx devices (Joksas 2022), so the law `poole-frenkel`
   was added.
-- `sonos-agrawal-2022` drifts as version 3.2 of CrossSim fitted the measurement; the earlier
-  coefficients, which the profile had, were replaced there, too.
-- Configurations of AIHWKit whose largest weight is not 1 were imported with too small or too large
-  a noise of weights (found with the LeNet5 of its notebook).
-- The circuits of badcrossbar, the slices of Xiao 2022 and the weights of NeuRRAM changed nothing.
+- The drift of `sonos-agrawal-2022` now follows the fit of CrossSim 3.2; the earlier coefficients,
+  which the profile had used, were replaced in CrossSim, too.
+- The import of AIHWKit configurations whose largest weight is not 1 gave too little or too much
+  weight noise (found with the LeNet5 of its notebook).
+- The comparisons with the circuits of badcrossbar, the slices of Xiao 2022 and the weights of
+  NeuRRAM required no change.
 """
 
 

@@ -94,7 +94,7 @@ def test_digital_means_all_parts_that_it_can_do() -> None:
 @pytest.mark.parametrize("part", ["ranges", "fault-mapping", "chip-in-the-loop", "rewrite"])
 def test_what_it_cannot_do(part: str) -> None:
     model = programmed("pcm-ibm-2020")
-    with pytest.raises(CimsimError, match=f"'{part}' .* which a chip of your own cannot do"):
+    with pytest.raises(CimsimError, match=f"'{part}' .* which your own chip does not support"):
         cimsim.adapt(model, [inputs()], part, chip=Bench(model, lambda w, _: w))
     assert model[0].own_chip is None
 

@@ -210,11 +210,11 @@ def test_gradients_are_those_of_the_rewritten_chip(rule: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("share=0", "share is above 0"),
-        ("tolerance=-1", "tolerance is 0 or more"),
-        ("attempts=256", "attempts is 1 to 255"),
-        ("keep=all", "keep is 'last' or 'best'"),
-        ("probes=0", "probes is 1 or more"),
+        ("share=0", "share must be above 0"),
+        ("tolerance=-1", "tolerance must be 0 or more"),
+        ("attempts=256", "attempts must be 1 to 255"),
+        ("keep=all", "keep must be 'last' or 'best'"),
+        ("probes=0", "probes must be 1 or more"),
     ],
 )
 def test_settings_are_checked(settings: str, message: str) -> None:

@@ -214,7 +214,7 @@ def test_the_cost_takes_every_form_of_a_batch() -> None:
     assert cimsim.cost(model, {"x": X[:8], "mask": torch.ones(8, 1)}).layers == whole.layers
     assert cimsim.cost(model, (X[:8], torch.zeros(8))).layers == whole.layers
     assert whole.inputs == 8
-    with pytest.raises(CimsimError, match="needs inputs; give a batch"):
+    with pytest.raises(CimsimError, match="needs inputs; pass a batch"):
         cimsim.cost(model)
 
 
@@ -359,7 +359,7 @@ def test_bad_arguments_are_one_clear_sentence(
         ("on the device 'meta'", lambda: cimsim.sweep(
             copy.deepcopy(model).to("meta"), loader, **over)),
         ("shows results, .* not NoneType", lambda: cimsim.report(None)),  # type: ignore[arg-type]
-        ("give data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
+        ("pass data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
         ("makes? it with shuffle=False|make it with", lambda: cimsim.sweep(
             model, shuffled, store=tmp_path, **over)),
         ("the first samples are evaluated", lambda: cimsim.sweep(
@@ -372,10 +372,10 @@ def test_bad_arguments_are_one_clear_sentence(
             model, loader, chips=0)),
         ("device 'tpu' is not available", lambda: cimsim.life(model, loader, device="tpu")),
         ("profile is a int", lambda: cimsim.life(model, loader, profile=3)),
-        ("no threshold: give above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
-        ("two thresholds: give above", lambda: cimsim.chip_yield(
+        ("no threshold: use above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
+        ("two thresholds: use above", lambda: cimsim.chip_yield(
             model, loader, above=5, below=9)),
-        ("give the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
+        ("write the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
             model, loader, over="noise=0:4")),
         ("orders applies to shapley only", lambda: cimsim.budget(model, loader, orders=4)),
         ("budget applies to care only; add it, or leave budget out", lambda: cimsim.life(

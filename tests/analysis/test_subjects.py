@@ -167,7 +167,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     model: nn.Module, subject: ModelSubject, tmp_path: Path
 ) -> None:
     for message, act in (
-        ("give data='…'", lambda: ModelSubject(model, lambda m: 1.0, folder=tmp_path)),
+        ("pass data='…'", lambda: ModelSubject(model, lambda m: 1.0, folder=tmp_path)),
         ("has no analog layers", lambda: ModelSubject(nn.Linear(2, 2), lambda m: 1.0)),
         ("must return a number", lambda: ModelSubject(model, lambda m: None).digital_scores()),  # type: ignore[arg-type,return-value]
         ("has no test inputs", lambda: ModelSubject(model, lambda m: 1.0).inputs(3)),

@@ -54,7 +54,7 @@ def visible(command: object) -> list[object]:
 
 
 def test_the_help_of_metric_names_each_and_what_needs_your_own_data() -> None:
-    usual, own = METRIC_HELP.split("for classes of your own data")
+    usual, own = METRIC_HELP.split("for classification of your own data")
     per_class = {name for name in METRICS if re.search(rf"\b{name}\b", own)}
     assert per_class == {"balanced_accuracy", "f1", "top5"}
     assert all(re.search(rf"\b{name}\b", usual) for name in set(METRICS) - per_class)

@@ -80,4 +80,4 @@ def test_what_is_wrong_is_told(
 def test_a_device_is_wanted(cimsim: Command, tmp_path: Path) -> None:
     code, _, err = cimsim("compare", "--methods", "digital", "--out", str(tmp_path / "cmp"))
     assert code == 2
-    assert "no profile: give --profile" in err
+    assert "no profile: add --profile" in err

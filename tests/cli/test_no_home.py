@@ -105,7 +105,7 @@ def test_everything_works_without_a_home(tmp_path: Path, home: dict[str, str]) -
     assert codes == ["0"] * len(commands), out
     assert "Traceback" not in out
     assert {path.name for path in here.iterdir()} == made
-    assert "give a folder with --data-dir or $CIMSIM_DATA" in out
+    assert "set a folder with --data-dir or $CIMSIM_DATA" in out
 
 
 def test_what_needs_a_home_says_so(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_what_needs_a_home_says_so(tmp_path: Path) -> None:
     errors = [line for line in out.splitlines() if line.startswith("cimsim: error: ")]
     assert errors == [
         "cimsim: error: this user has no home folder for the data sets; "
-        "give a folder with --data-dir or $CIMSIM_DATA",
+        "set a folder with --data-dir or $CIMSIM_DATA",
         "cimsim: error: ~/data: cannot expand ~, this user has no home folder; "
-        "give an absolute path",
+        "use an absolute path",
         "cimsim: error: ~nobody-at-all/mine.yaml: cannot expand ~nobody-at-all, there is no such "
-        "user; give an absolute path",
+        "user; use an absolute path",
     ]

@@ -93,7 +93,7 @@ def test_a_subject_or_an_object_is_taken_as_it_is(cimsim: Command, module: str) 
     ("name", "message"),
     [
         ("nothing", "has no 'nothing'"),
-        ("no_data", "give data='…'"),
+        ("no_data", "pass data='…'"),
         ("digital", "has no analog layers"),
         ("fails", "could not be made: "),
         ("number", "returns a int"),

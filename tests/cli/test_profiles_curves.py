@@ -80,7 +80,7 @@ def test_write_and_verify_limits_the_spread(
         (("--g", "1;2"), "--g '1;2': must be numbers separated by commas, such as 0,5,10"),
         (("--t", "soon"), "'soon' is not a duration"),
         (("--t", "-1"), "'-1' is not a duration"),
-        (("--out", "figure.gif"), "give a name ending in .png"),
+        (("--out", "figure.gif"), "choose a name ending in .png"),
         (("--size", "9x6cm"), "--size applies to a figure, but none is drawn; add --out"),
     ],
 )

@@ -90,7 +90,7 @@ def test_names_that_are_no_configuration(
     for name in ("something", "no_such_module:config", "none.json"):
         code, _, errors[name] = cimsim("profiles", "import", name)
         assert code == 2
-    assert "'something' is no configuration: name a JSON file" in errors["something"]
+    assert "'something' is not a configuration: name a JSON file" in errors["something"]
     assert "no module 'no_such_module'" in errors["no_such_module:config"]
     assert list(tmp_path.iterdir()) == []
 

@@ -74,7 +74,7 @@ def test_what_was_not_measured_is_said(cimsim: Command, tmp_path: Path, measured
         (("mine", "--out", "mine.json"), "mine.json: the name of a profile file must end in .yaml"),
         (("mine", "--like", "nonsense"), "unknown profile 'nonsense'"),
         (("mine", "--like", "sram-charge-jia-2020"), "stores each weight in 3 slices"),
-        (("mine", "--figure", "mine.gif"), "give a name ending in .png"),
+        (("mine", "--figure", "mine.gif"), "choose a name ending in .png"),
         (("mine", "--out", "nowhere/mine.yaml"), "cannot write nowhere/mine.yaml"),
         (("mine", "--from-csv", "absent.csv"), "absent.csv: cannot be read"),
     ],

@@ -32,7 +32,7 @@ def test_a_page_is_written_and_replaced(cimsim: Command, trained: Path, tmp_path
     [
         (["nowhere"], "no such folder: nowhere"),
         (["."], "is not a run"),
-        (["digital", "--out", "report.png"], "give a name ending in .html"),
+        (["digital", "--out", "report.png"], "choose a name ending in .html"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(

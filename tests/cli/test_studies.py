@@ -143,7 +143,7 @@ def test_a_yield(cimsim: Command, run: Path) -> None:
         code, _, err = cimsim("yield", run, *options)
         assert code == 2
         assert f"{thresholds} threshold" in err
-        assert "give --above" in err
+        assert "use --above" in err
 
 
 FRACTIONS = [

@@ -254,7 +254,7 @@ def test_a_part_of_a_sweep_shows_no_table(cimsim: Command, trained: Path, tmp_pa
     wanted = ("sweep", run, "--over", "noise=0,1", "--chips", 1)
     done = cimsim(*wanted, "--shard", "1/2")
     assert done.out == ""
-    assert "part 1/2 is finished, 1 trials of the others are not;" in done.err
+    assert "part 1/2 is finished, 1 trials of other parts are not;" in done.err
     assert "Test accuracy" in cimsim(*wanted, "--shard", "2/2").out
     assert "Test accuracy" in cimsim(*wanted, "--workers", 2).out  # which have nothing to do
 

@@ -106,7 +106,7 @@ def test_what_a_search_chooses_is_not_said_to_have_no_effect(
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["--out", "a"], "give --profile"),
+        (["--out", "a"], "add --profile"),
         (["--profile", "pcm-ibm-2002", "--out", "a"], "did you mean 'pcm-ibm-2020'?"),
         (["--profile", "ideal", "--out", "a", "--epochs", "0"], "epochs"),
         (["--profile", "ideal", "--out", "a", "--data", "digit"], "did you mean 'digits'?"),

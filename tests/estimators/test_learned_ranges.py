@@ -154,7 +154,7 @@ def test_convert_makes_ranges_parameters() -> None:
     assert len([name for name, _ in both.named_parameters() if name.endswith("_range")]) == 4
     with pytest.raises(CimsimError, match="unknown converter in learn_ranges 'adcs'; did you mean"):
         cimsim.convert(net, "pcm-ibm-2020", learn_ranges=["adcs"])
-    with pytest.raises(CimsimError, match="learn_ranges is 'dac', 'adc' or both, not a bool"):
+    with pytest.raises(CimsimError, match="learn_ranges must be 'dac', 'adc' or both, not a bool"):
         cimsim.convert(net, "pcm-ibm-2020", learn_ranges=True)  # type: ignore[type-var]
 
 

@@ -158,7 +158,7 @@ def test_noise_of_weights_is_relative_to_the_largest_weight(kind: str, power: fl
 def test_a_resolution_between_two_bits() -> None:
     notes = fields_with_notes(forward=FIXED | {"inp_res": 100.0})
     assert notes["forward.inp_res"] == (
-        "100 steps are no whole number of bits; 7 bits, which have 126, are the nearest"
+        "100 steps are not a whole number of bits; 7 bits, with 126 steps, are the nearest"
     )
 
 

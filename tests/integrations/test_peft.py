@@ -128,7 +128,7 @@ def test_adapters_can_be_analog() -> None:
     model.train()(**BATCH).loss.backward()
     for name in added:
         assert analog_layers(model)[name].weight.grad is not None
-    with pytest.raises(CimsimError, match="adapters is 'digital' or 'analog', not 'both'"):
+    with pytest.raises(CimsimError, match="adapters must be 'digital' or 'analog', not 'both'"):
         cimsim.convert(plain, "ideal", adapters="both")
 
 
@@ -259,7 +259,7 @@ def test_everything_is_saved_by_cimsim(tmp_path: Path) -> None:
     cimsim.save(model, tmp_path)
     digital = adapted(bert(), "query", "value", modules_to_save=["classifier"])
     assert torch.equal(outputs(cimsim.load(tmp_path, digital)), outputs(model))
-    with pytest.raises(CimsimError, match="has PEFT adapters, under whose names no from_pretrain"):
+    with pytest.raises(CimsimError, match="has PEFT adapters, which rename its weights"):
         model.get_base_model().save_pretrained(tmp_path / "base")
     assert not (tmp_path / "base").exists()
     merged = model.merge_and_unload()

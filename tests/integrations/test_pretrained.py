@@ -112,4 +112,4 @@ def test_no_mask_is_ignored_silently(
     model = cimsim.convert(bert(), "pcm-ibm-2020")
     with caplog.at_level(logging.WARNING, "cimsim"):
         cimsim.calibrate(model, [batch] * 2)
-    assert caplog.text.count("if it is 'attention_mask', give a dict with that key") == warned
+    assert caplog.text.count("if it is 'attention_mask', pass a dict with that key") == warned

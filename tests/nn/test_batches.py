@@ -170,15 +170,15 @@ def test_a_compiled_model_and_any_keywords() -> None:
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        ([], "calibrate: there is no batch; .*make a new one"),
-        (iter([]), "there is no batch"),
+        ([], "calibrate: got no batches; .*create a new one"),
+        (iter([]), "got no batches"),
         ({"x": X}, r"batches is a dict, not an iterable of batches; .*\[batch\]"),
         (3, "batches is a int, not an iterable"),
         (["text"], "batch 0 is a str, which cimsim cannot pass to a model"),
         ([X, None], "batch 1 is a NoneType"),
         ([X.numpy()], "batch 0 is a ndarray"),
         ([()], "batch 0 is a tuple of nothing"),
-        ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two takes \(x, y"),
+        ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two accepts \(x, y"),
         ([{"y": X}], "the model failed on batch 0, a dict of y.*missing.*'x'.*forward="),
         ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' takes inputs with 8"),
     ],
@@ -277,9 +277,12 @@ def test_ignored_labels_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.zeros(16), "labels are numbers of classes, not float32"),
-        (torch.full((16,), 3), "label 3 is no class of a model with 3 outputs; labels are 0 to 2"),
-        (torch.full((16,), -1), "label -1 is no class"),
+        (torch.zeros(16), "labels must be class numbers, not float32"),
+        (
+            torch.full((16,), 3),
+            "label 3 is not a class of a model with 3 outputs; labels must be 0 to 2",
+        ),
+        (torch.full((16,), -1), "label -1 is not a class"),
         (torch.zeros(5).long(), r"returns \[16, 3\] for labels \[5\]"),
         (torch.zeros(16, 3).long(), r"returns \[16, 3\] for labels \[16, 3\]"),
     ],

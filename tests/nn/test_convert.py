@@ -256,10 +256,10 @@ def test_a_model_that_cannot_be_copied_is_converted_in_place() -> None:
 
 
 WRONG: dict[str, dict[str, Any]] = {
-    "a pattern is a text such as .*, not a Linear": {"keep_digital": [nn.Linear(2, 2)]},
-    "only is a function of a layer's name": {"only": ["0"]},
-    "layers is a dict of settings by pattern": {"layers": ["0"]},
-    "layers '0': settings of a layer are a dict": {"layers": {"0": "digital"}},
+    "a pattern must be text such as .*, not a Linear": {"keep_digital": [nn.Linear(2, 2)]},
+    "only must be a function of a layer's name": {"only": ["0"]},
+    "layers must be a dict of settings by pattern": {"layers": ["0"]},
+    "layers '0': settings of a layer must be a dict": {"layers": {"0": "digital"}},
     "a quantizer must be text such as 'uniform', not 4": {"quantize_weights": 4},
     "a quantizer must be text such as 'uniform', not 8": {"quantize_inputs": 8},
     "there is no backward rule 'None'": {"rule": None},

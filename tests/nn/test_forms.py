@@ -144,13 +144,13 @@ VERBS: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("model", [None, "model.pt", [nn.Linear(2, 2)], nn.Linear], ids=repr)
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_is_no_model(verb: Callable[[Any], Any], model: Any) -> None:
-    with pytest.raises(CimsimError, match=r"a model is a torch\.nn\.Module, not a "):
+    with pytest.raises(CimsimError, match=r"a model must be a torch\.nn\.Module, not a "):
         verb(model)
 
 
 @pytest.mark.parametrize("verb", [denoise, reestimate])
 def test_what_is_no_model_to_measure(verb: Callable[..., Any]) -> None:
-    with pytest.raises(CimsimError, match=r"a model is a torch\.nn\.Module, not a dict"):
+    with pytest.raises(CimsimError, match=r"a model must be a torch\.nn\.Module, not a dict"):
         verb({}, [torch.zeros(1)])
 
 

@@ -44,8 +44,8 @@ def test_each_load_is_one_line_with_the_number_of_layers(lines: list[str]) -> No
         model.load_state_dict(state)
         assert len(lines) == loads
     assert set(lines) == {
-        "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were left out, "
-        "because the state is from other converters; calibrate the model again: "
+        "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were not loaded, "
+        "because they belong to other converters; calibrate the model again: "
         "cimsim.calibrate(model, batches)"
     }
 
@@ -67,7 +67,7 @@ def test_a_single_layer_reports(lines: list[str]) -> None:
     layer = cimsim.convert(nn.Linear(6, 6), FINE)
     assert isinstance(layer, AnalogLinear)
     layer.load_state_dict(calibrated(1)[0].state_dict())  # type: ignore[index]
-    assert [line.partition(" were left out")[0] for line in lines] == [
+    assert [line.partition(" were not loaded")[0] for line in lines] == [
         "load_state_dict: the converter ranges of 1 layer ('')"
     ]
 

@@ -251,8 +251,8 @@ X = torch.randn(4, 3, 8)  # time, batch, features
 ATTENTIONS: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]] = {
     "one batch size": ((X, X[:, :1], X[:, :1]), {}),
     "one value for each key": ((X, X, X[:3]), {}),
-    "three signals with 2 or 3 axes": ((X[:, 0], X, X), {}),
-    "three signals with 2 or 3 axes each": ((X[None], X[None], X[None]), {}),
+    "three tensors with 2 or 3 axes": ((X[:, 0], X, X), {}),
+    "three tensors with 2 or 3 axes each": ((X[None], X[None], X[None]), {}),
     r"attn_mask must have the shape \[4, 4\] or \[6, 4, 4\]": (
         (X, X, X),
         {"attn_mask": torch.zeros(1, 4)},
@@ -265,15 +265,15 @@ ATTENTIONS: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]] = {
         (X, X, X),
         {"key_padding_mask": torch.zeros(1, 4, dtype=torch.bool)},
     ),
-    r"key_padding_mask is torch.int64, and must be bool": (
+    r"key_padding_mask is torch.int64, but must be bool": (
         (X, X, X),
         {"key_padding_mask": torch.ones(3, 4, dtype=torch.long)},
     ),
-    r"attn_mask is torch.uint8, and must be bool": (
+    r"attn_mask is torch.uint8, but must be bool": (
         (X, X, X),
         {"attn_mask": torch.ones(4, 4, dtype=torch.uint8)},
     ),
-    "is a hint on attn_mask and needs one": ((X, X, X), {"is_causal": True}),
+    "only describes attn_mask, so a mask is needed": ((X, X, X), {"is_causal": True}),
 }
 
 

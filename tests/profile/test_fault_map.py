@@ -47,7 +47,7 @@ def test_the_map_is_read_and_kept(tmp_path: Path) -> None:
         (None, "cannot read the fault map"),
         ("", "bad.csv:1:1: the first line must be row,column,device,g_uS (found nothing)"),
         ("row,col\n1,2\n", "must be row,column,device,g_uS (found row, col)"),
-        ("row,column,device,g_uS\n1,2,0\n", "bad.csv:2:1: must hold 4 values, not 3"),
+        ("row,column,device,g_uS\n1,2,0\n", "bad.csv:2:1: must contain 4 values, not 3"),
         ("row,column,device,g_uS\n1,2,0,-1\n", "bad.csv:2:1: cell.faults.0.cells.0.3: must"),
         ("row,column,device,g_uS\n1,x,0,1\n", "bad.csv:2:1: cell.faults.0.cells.0.1: must"),
         (

@@ -208,10 +208,10 @@ def test_the_rounds_are_bounded() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "digital"}, "chooses method, noise, .* but method digital is given"),
+        ({"method": "digital"}, "chooses method, noise, .* but method digital is set"),
         (
             {"clip_sigma": 3, "gaussian_sigma": 0.1},
-            "gaussian_sigma 0.1 and clip_sigma 3.0 are given",
+            "gaussian_sigma 0.1 and clip_sigma 3.0 are set",
         ),
         ({"limit": 300}, "30 of the training samples .* a choice needs at least 50"),
         ({"optimizer": "ternary-chain"}, "candidate 'digital' of the search: optimizer"),
@@ -234,7 +234,7 @@ def test_conditions_without_a_search_are_refused() -> None:
             make_config(profile="ideal", **{name: value})
     with pytest.raises(CimsimError, match="a search needs noise 'auto', not 1"):
         search(make_config(profile="ideal"), Path("nowhere"))
-    with pytest.raises(CimsimError, match=r"choose it by cimsim\.runs\.search"):
+    with pytest.raises(CimsimError, match=r"choose it with cimsim\.runs\.search"):
         fit(auto(), Path("nowhere"))
 
 

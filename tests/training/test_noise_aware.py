@@ -612,7 +612,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "age": (lambda: new(a_model(), age="1d:1s"), "NoiseAware: age: the range '1d:1s' is empty"),
     "average": (lambda: new(a_model(), average=1.0), "NoiseAware: average: .* less than 1"),
     "digital": (lambda: new(network()), "has no analog layers; convert it first"),
-    "no module": (lambda: new("model"), "a model is a torch.nn.Module"),  # type: ignore[arg-type]
+    "no module": (lambda: new("model"), "a model must be a torch.nn.Module"),  # type: ignore[arg-type]
     "not calibrated": (
         lambda: new(converted(), calibration=None),
         "layer '0' have no range yet; pass calibration=loader",
@@ -673,5 +673,5 @@ def test_damaged_states_are_refused(change: dict[str, Any], message: str) -> Non
     with_noise = new(converted())
     with pytest.raises(CimsimError, match=message):
         with_noise.load_state_dict({**with_noise.state_dict(), **change})
-    with pytest.raises(CimsimError, match="no state of"):
+    with pytest.raises(CimsimError, match="was not returned by"):
         with_noise.load_state_dict({})

@@ -61,7 +61,7 @@ def test_without_ages_those_of_training_count() -> None:
     ],
 )
 def test_what_is_no_condition(text: str, message: str) -> None:
-    with pytest.raises(CimsimError, match="are no conditions to optimize for") as error:
+    with pytest.raises(CimsimError, match="is not a list of conditions to optimize for") as error:
         conditions(text)
     assert message in str(error.value)
     assert "such as 1, 0:2" in str(error.value)

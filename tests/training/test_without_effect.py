@@ -82,7 +82,7 @@ def test_noise_that_does_not_reach_its_size_is_mentioned(
     steps = {"epochs": 1, "batch_size": 2, "limit": 20}  # ten of them
     _, notes = trained(tmp_path / "noisy", warmup=warmup, ramp=ramp, **steps)
     assert [note.partition(", because")[0] for note in notes] == (
-        [f"the noise ends at {size} of its size"] if size else []
+        [f"the noise ends at {size} of full strength"] if size else []
     )
     _, notes = trained(tmp_path / "digital", method="digital", warmup=warmup, **steps)
     assert notes == ["without effect on this training: warmup, which method 'digital' does not use"]

@@ -16,7 +16,7 @@ from cimsim.files import replacing
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 20
 _PATIENCE_S = 30.0
-_ADVICE = "try again, or copy the files yourself and give their folder with --data-dir"
+_ADVICE = "try again, or copy the files yourself and set their folder with --data-dir"
 _NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,

@@ -66,7 +66,7 @@ class Layout:
 
 
 _ADVICE = (
-    "give its folder with --data-dir or $CIMSIM_DATA, "
+    "set its folder with --data-dir or $CIMSIM_DATA, "
     "or download it with --download (in Python: load_data(..., download=True))"
 )
 
@@ -112,6 +112,6 @@ def data_folder(named: Path | str | None = None) -> Path:
     if own is None:
         raise CimsimError(
             "this user has no home folder for the data sets; "
-            "give a folder with --data-dir or $CIMSIM_DATA"
+            "set a folder with --data-dir or $CIMSIM_DATA"
         )
     return own / ".cache" / "cimsim"

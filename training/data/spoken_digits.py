@@ -22,7 +22,7 @@ _TEST = 5  # recordings 0 to 4 of each digit and speaker
 _FOLDERS = ("fsdd", "free-spoken-digit-dataset", ".")
 _FEATURES, _RECORDINGS = "fsdd_logmel.npz", "recordings"
 _ADVICE = (
-    "run git clone https://github.com/Jakobovski/free-spoken-digit-dataset there, or give its "
+    "run git clone https://github.com/Jakobovski/free-spoken-digit-dataset there, or set its "
     "folder with --data-dir or $CIMSIM_DATA"
 )
 

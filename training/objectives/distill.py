@@ -25,7 +25,7 @@ class Distill(Objective):
 
     ``teacher`` is the folder of a finished run, whose model is evaluated digitally; ``start``, the
     initial weights of this training, frozen, evaluated digitally and without quantizers; or
-    ``self``, the present weights, evaluated digitally without gradient. Cross-entropy is still part
+    ``self``, the current weights, evaluated digitally without gradient. Cross-entropy is still part
     of the loss unless it is given another weight.
 
     Sources: C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines", arXiv:2001.04974

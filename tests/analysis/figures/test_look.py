@@ -177,16 +177,16 @@ def test_a_width_alone_keeps_the_proportions() -> None:
         ({"size": "9..5x6cm"}, "size: must be a width and a height, such as 9x6cm"),
         ({"size": "900x6in"}, "each side must be from 1 to 60 inches"),
         ({"size": "50x5in", "dpi": 1000}, "at most 30,000 pixels"),
-        ({"size": "1x1in"}, "size: 1 x 1 inches is too small for the texts of this figure; give a"),
+        ({"size": "1x1in"}, "size: 1 x 1 inches is too small for the texts of this figure; use a"),
         ({"dpi": 5}, "dpi: input should be greater than or equal to 20, not 5"),
         ({"format": "gif"}, "format: must be pdf, svg or png, not 'gif'"),
         ({"font": "Nothing Sans"}, "font: unknown font 'Nothing Sans'"),
         ({"font": "serif 200"}, "a font has 2 to 100 points"),
         ({"palette": "virids"}, "palette: unknown palette 'virids'; did you mean 'viridis'?"),
-        ({"palette": "red,bluu"}, "palette: 'bluu' is no color"),
-        ({"palette": []}, "palette: there is no color"),
-        ({"style": "ggplt"}, "unknown style 'ggplt'; did you mean 'ggplot'.*or give a file"),
-        ({"labels": "a,b"}, r"labels: the figure shows 1 run \(run-0\), not a, b; give a diff"),
+        ({"palette": "red,bluu"}, "palette: 'bluu' is not a color"),
+        ({"palette": []}, "palette: there are no colors"),
+        ({"style": "ggplt"}, "unknown style 'ggplt'; did you mean 'ggplot'.*or use a file"),
+        ({"labels": "a,b"}, r"labels: the figure shows 1 run \(run-0\), not a, b; use a diff"),
     ],
 )
 def test_what_no_figure_can_look_like(look: dict[str, Any], text: str, tmp_path: Path) -> None:
@@ -274,14 +274,17 @@ def test_later_styles_and_options_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lines.linewidth 3", "own.mplstyle:1: 'lines.linewidth 3' is no line 'key: value'"),
-        ("\nlines.linewidth: thick", "own.mplstyle:2: 'thick' is no value of lines.linewidth"),
+        ("lines.linewidth 3", "own.mplstyle:1: 'lines.linewidth 3' is not a line 'key: value'"),
+        ("\nlines.linewidth: thick", "own.mplstyle:2: 'thick' is not a value of lines.linewidth"),
         ("lines.linewith: 3", "unknown setting 'lines.linewith'; did you mean 'lines.linewidth'?"),
-        ("axes.prop_cycle: cycler('color', [__import__('os')])", "is no value of axes.prop_cycle"),
-        ("axes.prop_cycle: open('x', 'w')", "is no value of axes.prop_cycle"),
-        ("axes.prop_cycle: cycler(color=['r'] * 10**9)", "is no value of axes.prop_cycle"),
+        (
+            "axes.prop_cycle: cycler('color', [__import__('os')])",
+            "is not a value of axes.prop_cycle",
+        ),
+        ("axes.prop_cycle: open('x', 'w')", "is not a value of axes.prop_cycle"),
+        ("axes.prop_cycle: cycler(color=['r'] * 10**9)", "is not a value of axes.prop_cycle"),
         ("text.usetex: True", "text.usetex runs LaTeX"),
-        ("axes.facecolor: " + "(" * 5000, "is no value of axes.facecolor"),
+        ("axes.facecolor: " + "(" * 5000, "is not a value of axes.facecolor"),
     ],
 )
 def test_a_broken_style_is_one_sentence_and_runs_nothing(

@@ -109,13 +109,13 @@ def test_a_metric_that_falls_passes_below(run: Run) -> None:
     assert chip_yield(RunSubject(run), evaluation, below=(second + worst) / 2).passing.count == 3
     nan = replace(found, values=(*found.values[:3], math.inf))
     assert "1 chips without a finite number" in nan.figure().get_suptitle()
-    with pytest.raises(CimsimError, match="passes with loss below a threshold; give --below 2"):
+    with pytest.raises(CimsimError, match="passes with loss below a threshold; use --below 2"):
         chip_yield(RunSubject(run), evaluation, above=2)
-    with pytest.raises(CimsimError, match="accuracy above a threshold; give --above 90"):
+    with pytest.raises(CimsimError, match="accuracy above a threshold; use --above 90"):
         chip_yield(RunSubject(run), Evaluation(chips=4), below=90)
     with pytest.raises(CimsimError, match="must be a finite number, not nan"):
         chip_yield(RunSubject(run), Evaluation(chips=4), above=math.nan)
     with pytest.raises(CimsimError, match="900 is impossible: accuracy is from 0 to 100 %"):
         chip_yield(RunSubject(run), Evaluation(chips=4), above=900)
-    with pytest.raises(CimsimError, match="there is no threshold; give above, or below where"):
+    with pytest.raises(CimsimError, match="there is no threshold; pass above, or below if"):
         chip_yield(RunSubject(run), Evaluation(chips=4))

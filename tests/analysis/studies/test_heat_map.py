@@ -269,7 +269,7 @@ def test_time_and_temperature(run: Run) -> None:
 
 
 def test_an_age_and_an_axis_of_ages_is_too_much(run: Run) -> None:
-    with pytest.raises(CimsimError, match="the levels are the ages"):
+    with pytest.raises(CimsimError, match="levels of the time axis are ages"):
         metric_map(
             RunSubject(run),
             parse_axis("noise=0,1"),

@@ -156,7 +156,7 @@ def test_a_single_pair_of_orders_has_no_error_of_the_draws(run: Run) -> None:
 
 def test_it_refuses_what_makes_no_sense(run: Run) -> None:
     for orders in (0, 3):
-        with pytest.raises(CimsimError, match="give an even number"):
+        with pytest.raises(CimsimError, match="use an even number"):
             attribute(RunSubject(run), orders=orders)
     with pytest.raises(CimsimError, match="nothing to budget"):
         attribute(RunSubject(run), Evaluation(profile=load_profile("ideal")))

@@ -59,14 +59,14 @@ def _reader_of(path: Path) -> type[Reader]:
         raise CimsimError(f"cannot read {path}: {error.strerror}") from None
     if not exists:
         raise CimsimError(
-            f"no such file or folder of data: {path}; if it was moved, give its folder with "
+            f"no such file or folder of data: {path}; if it was moved, set its folder with "
             "--data-dir, and settings as PATH:key=value"
         )
     if is_folder:
         return HuggingFaceFolder if any(mark in names for mark in MARKS) else ImageFolder
     if path.suffix.lower() not in _FILES:
         raise CimsimError(
-            f"{path} is not data of a known kind; give a folder of images in classes, or a file "
+            f"{path} is not data of a known kind; use a folder of images in classes, or a file "
             f"that ends with {', '.join(SUFFIXES)}"
         )
     return _FILES[path.suffix.lower()]

@@ -109,7 +109,7 @@ def _split(samples: Samples, labels: Labels, share: float, seed: int) -> tuple[S
         chosen[rows[: min(max(round(share * len(rows)), 1), most)]] = True
     train, test = order[~chosen[order]], order[chosen[order]]
     if not len(train) or not len(test):
-        raise CimsimError(f"{count} samples are too few to take a test part of them")
+        raise CimsimError(f"{count} samples are too few to set a test part aside")
     return samples.take(train), samples.take(test)
 
 

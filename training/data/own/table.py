@@ -110,7 +110,7 @@ def _column(name: str, names: Sequence[str]) -> int:
         CimsimError: if there is no such column, or there are several.
     """
     if names.count(name) > 1:
-        raise CimsimError(f"there are {names.count(name)} columns '{name}'; give its number")
+        raise CimsimError(f"there are {names.count(name)} columns '{name}'; use a number")
     if name in names:
         return names.index(name)
     if name.isdecimal() and 1 <= int(name) <= len(names):

@@ -146,7 +146,7 @@ BROKEN: dict[str, tuple[Make, str]] = {
         "unknown setting 'sise'.*size",
     ),
     "a size that is none": (images("a/1.png", settings=":size=big"), "size: .*got 'big'"),
-    "two images": (images("a/1.png", "b/1.png"), "2 samples are too few to take a test part"),
+    "two images": (images("a/1.png", "b/1.png"), "2 samples are too few to set a test part aside"),
     # tables
     "an empty table": (table(""), "t.csv is empty"),
     "a header alone": (table("a,b\n"), "there are no rows below the header"),
@@ -160,7 +160,7 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "no label": (table("a,b\n1,0\n2,\n"), "line 3, column 'b': there is no label"),
     "rows of different lengths": (table("a,b\n1,0\n1,2,3\n"), "line 3 has 3 cells, but others 2"),
     "an unknown column": (table("a,bc\n1,0\n", ":label=bd"), "column 'bd'.*bc"),
-    "a name twice": (table("a,a,b\n1,1,0\n", ":label=a"), "2 columns 'a'; give its number"),
+    "a name twice": (table("a,a,b\n1,1,0\n", ":label=a"), "2 columns 'a'; use a number"),
     "a label that is dropped": (table("a,b\n1,0\n", ":drop=b"), "both the label and dropped"),
     "an unclosed quote": (table('a,b\n"1,0\n'), "is not a readable table"),
     "a table in Latin-1": (written("t.csv", b"a,b\n\xe9,1\n"), "is not text in UTF-8"),
@@ -169,7 +169,7 @@ BROKEN: dict[str, tuple[Make, str]] = {
         "the labels are text, which are classes",
     ),
     "a share of all": (table("a,b\n1,0\n", ":test=1"), "test: .*less than 1"),
-    "two samples": (table("a,b\n1,0\n2,1\n"), "2 samples are too few to take a test part"),
+    "two samples": (table("a,b\n1,0\n2,1\n"), "2 samples are too few to set a test part aside"),
     # arrays
     "objects": (arrays(x=RAGGED, y=[0, 1]), "contains Python objects, which can run code"),
     "other names": (arrays(a=X, y=Y), "no array 'x' among a, y; expected x and y"),
