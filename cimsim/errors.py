@@ -13,7 +13,7 @@ class CimsimError(ValueError):
 
 
 def applies_only(options: Sequence[str], where: str, remedy: str = "") -> CimsimError:
-    """Return the error for options that have no effect in the present command.
+    """Return the error for options that have no effect in the current command.
 
     Args:
         options: their flags, such as ``--seed``.

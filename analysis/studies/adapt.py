@@ -399,7 +399,7 @@ def _refuse_without_effect(subject: Subject, evaluation: Evaluation, options: Ad
     if options.gives("teacher") and not any(part.learns for part in parts):
         raise applies_only(["--teacher"], f"parts that learn ({_names('learns')})", "add one")
     if options.gives("seed") and not any(part.draws for part in parts):
-        raise applies_only(["--seed"], f"parts that draw ({_names('draws')})", "add one")
+        raise applies_only(["--seed"], f"parts with random numbers ({_names('draws')})", "add one")
 
 
 def _names(does: str) -> str:

@@ -1,9 +1,9 @@
 """Options that have an effect only together with others.
 
-Options of a study that need another one of it declare this themselves, see
-:func:`cimsim.analysis.study.option`. What only a run or a model decides is refused where it is
-known. Permissions such as ``--trust`` and ``--download``, and the looks of figures, which one may
-give to all commands alike, are not refused.
+Options of a study that need another option of the same study declare this themselves, see
+:func:`cimsim.analysis.study.option`. Conditions that depend on a run or a model are checked where
+it is known. Permissions such as ``--trust`` and ``--download`` are never refused. Options of
+figures are only refused if no figure is drawn, so ``--dpi`` is also allowed for PDF files.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def refuse_without_effect(context: Context) -> None:
 
 
 def _is_given(name: str, context: Context) -> bool:
-    """Whether the parameter ``name`` of the command has another value than its default."""
+    """Whether the parameter ``name`` of the command differs from its default."""
     value = context.params.get(name)
     defaults = (each.default for each in context.command.params if each.name == name)
     return value not in (None, False, (), [], *defaults)

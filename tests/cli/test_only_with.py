@@ -136,7 +136,10 @@ def test_studies_that_need_others() -> None:
     ("args", "message"),
     [
         (["--teacher", "labels"], "--teacher applies to parts that learn (chip-in-the-loop, "),
-        (["--seed", "3"], "--seed applies to parts that draw (rewrite, low-rank, sparse) only; "),
+        (
+            ["--seed", "3"],
+            "--seed applies to parts with random numbers (rewrite, low-rank, sparse) only; ",
+        ),
     ],
 )
 def test_parts_of_an_adaptation_without_a_teacher_or_draws(

@@ -125,7 +125,9 @@ def test_a_model_in_memory() -> None:
     assert found.teacher == "labels"
     with pytest.raises(CimsimError, match=r"^teacher applies to parts that learn .* only; add"):
         cimsim.recovery(labeled, parts="ranges", teacher="labels")
-    with pytest.raises(CimsimError, match=r"^seed applies to parts that draw .* leave seed out"):
+    with pytest.raises(
+        CimsimError, match=r"^seed applies to parts with random numbers .* leave seed out"
+    ):
         cimsim.recovery(labeled, parts="affine, ranges", seed=1)
 
 
