@@ -68,12 +68,12 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
             return node
         if not isinstance(input, Tensor):
             raise CimsimError(
-                f"{self.torch_class.__name__} takes a tensor, not a {type(input).__name__}"
+                f"{self.torch_class.__name__} expects a tensor, but got a {type(input).__name__}"
             )
         if input.dim() not in (1, 2):
             raise CimsimError(
-                f"an {self.torch_class.__name__} takes an input of shape [batch, "
-                f"{self.input_size}] or [{self.input_size}], not {list(input.shape)}"
+                f"{self.torch_class.__name__} expects an input of shape [batch, "
+                f"{self.input_size}] or [{self.input_size}], but got {list(input.shape)}"
             )
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
@@ -89,8 +89,8 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
         for state in states:
             if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
-                    f"input, not {list(state.shape)}"
+                    f"{self.torch_class.__name__} expects a state of shape {expected} for this "
+                    f"input, but got {list(state.shape)}"
                 )
 
     def _product(self, name: str, x: Tensor) -> Tensor:

@@ -42,8 +42,8 @@ class _OverPlaces(AnalogLayer, Conv):
         if places != self.dimensions or x.shape[-places - 1] != self.in_channels:
             axes = ", ".join(("depth", "height", "width")[-self.dimensions :])
             raise CimsimError(
-                f"layer '{self.name}' takes inputs of shape [batch, {self.in_channels}, {axes}] "
-                f"(or without the batch), not {list(x.shape)}"
+                f"layer '{self.name}' expects inputs of shape [batch, {self.in_channels}, {axes}] "
+                f"(or without the batch), but got {list(x.shape)}"
             )
 
     def _batched(self, x: Tensor) -> bool:

@@ -51,17 +51,18 @@ def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
     """
     if x.is_nested:
         raise CimsimError(
-            f"layer '{name}' takes dense tensors, got a nested tensor; pad it: "
+            f"layer '{name}' expects dense tensors, but got a nested tensor; pad it: "
             "torch.nested.to_padded_tensor(x, 0.0)"
         )
     if x.layout is not strided:
         raise CimsimError(
-            f"layer '{name}' takes dense tensors, got one of layout {x.layout}; pass x.to_dense()"
+            f"layer '{name}' expects dense tensors, but got one of layout {x.layout}; "
+            "pass x.to_dense()"
         )
     if not holds_numbers(x):
         raise CimsimError(
-            f"layer '{name}' takes ordinary tensors, got a {type(x).__name__}, which wraps other "
-            "tensors; pass a plain tensor"
+            f"layer '{name}' expects ordinary tensors, but got a {type(x).__name__}, which wraps "
+            "other tensors; pass a plain tensor"
         )
     if x.device != weight.device:
         raise CimsimError(
@@ -100,6 +101,6 @@ def refuse_dtype(name: str, x: Tensor, weight: Tensor) -> NoReturn:
             "layer digital (keep_digital=) or use floating-point weights"
         )
     raise CimsimError(
-        f"layer '{name}' got an input of {x.dtype}; an analog layer takes floating-point inputs, "
+        f"layer '{name}' got an input of {x.dtype}; an analog layer needs floating-point inputs, "
         "such as x.float()"
     )

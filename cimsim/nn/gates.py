@@ -22,7 +22,7 @@ def states_of(given: Any, count: int, kind: type[nn.Module]) -> State:
     if len(states) != count or not all(isinstance(state, Tensor) for state in states):
         what = "one tensor" if count == 1 else f"a tuple of {count} tensors"
         got = ", ".join(type(state).__name__ for state in states)
-        raise CimsimError(f"{kind.__name__} takes {what} as its state hx, not {got}")
+        raise CimsimError(f"{kind.__name__} expects {what} as its state hx, but got {got}")
     return states
 
 

@@ -463,7 +463,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if node is not None:
             return node
         if not isinstance(x, Tensor):
-            raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
+            raise CimsimError(f"layer '{self.name}' expects a tensor, but got a {type(x).__name__}")
         analog = not self._computes_digitally
         if analog:
             refuse_transforms(self.name, x)

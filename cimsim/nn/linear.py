@@ -64,8 +64,8 @@ def refuse_width(name: str, x: Tensor, width: int) -> None:
     """
     if x.dim() == 0 or x.shape[-1] != width:
         raise CimsimError(
-            f"layer '{name}' takes inputs with {width} features in their last axis, not a tensor "
-            f"of shape {list(x.shape)}"
+            f"layer '{name}' expects inputs with {width} features in their last axis, but got a "
+            f"tensor of shape {list(x.shape)}"
         )
 
 

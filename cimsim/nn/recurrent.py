@@ -107,13 +107,13 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         kind = self.torch_class.__name__
         if not isinstance(x, Tensor):
             raise CimsimError(
-                f"{kind} takes a tensor or a PackedSequence, not a {type(x).__name__}"
+                f"{kind} expects a tensor or a PackedSequence, but got a {type(x).__name__}"
             )
         if x.dim() not in (2, 3):
             order = "batch, time" if self.batch_first else "time, batch"
             raise CimsimError(
-                f"{kind} takes a sequence of shape [{order}, {self.input_size}] or [time, "
-                f"{self.input_size}], not {list(x.shape)}"
+                f"{kind} expects a sequence of shape [{order}, {self.input_size}] or [time, "
+                f"{self.input_size}], but got {list(x.shape)}"
             )
         if not x.shape[1 if self.batch_first and x.dim() == 3 else 0]:
             raise CimsimError(f"{kind} got a sequence of length 0; leave such sequences out")
@@ -125,8 +125,8 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
             expected = [rows, batch, width] if batched else [rows, width]
             if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
-                    f"input, not {list(state.shape)}"
+                    f"{self.torch_class.__name__} expects a state of shape {expected} for this "
+                    f"input, but got {list(state.shape)}"
                 )
 
     def _widths(self) -> list[int]:

@@ -165,7 +165,7 @@ class Table(Curve):
     def _one_for_each_r(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         r = info.data.get("r")
         if r is not None and len(values) != len(r):
-            raise ValueError(f"give one value for each of the {len(r)} points in 'r'")
+            raise ValueError(f"must have one value for each of the {len(r)} points in 'r'")
         return values
 
     def largest(self, r: float) -> float:

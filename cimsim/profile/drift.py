@@ -168,7 +168,7 @@ class TabulatedDrift(AgingEffect):
         if not ascends(temperatures):
             raise ValueError(f"the temperatures must be {ASCENDING}")
         if temperatures and info.data.get("activation_eV"):
-            raise ValueError("give either 'activation_eV' or tables over temperature, not both")
+            raise ValueError("set either 'activation_eV' or tables over temperature, not both")
         return temperatures
 
     @field_validator("sigma_uS", "shift_uS")
@@ -183,7 +183,7 @@ class TabulatedDrift(AgingEffect):
         if len(curves) != len(times) * max(1, len(temperatures)):
             each = f" at each of the {len(temperatures)} temperatures" if temperatures else ""
             raise ValueError(
-                f"give one curve for each of the {len(times)} ages in 'times_s'{each}, "
+                f"must have one curve for each of the {len(times)} ages in 'times_s'{each}, "
                 f"not {len(curves)}"
             )
         return curves

@@ -64,7 +64,7 @@ class Endurance(Effect):
         optional = info.field_name != "spread_factor" and not values
         if cycles is not None and len(values) != len(cycles) and not optional:
             raise ValueError(
-                f"give one value for each of the {len(cycles)} numbers in 'cycles_of_table', "
+                f"must have one value for each of the {len(cycles)} numbers in 'cycles_of_table', "
                 f"not {len(values)}"
             )
         low = info.data.get("g_low_uS") if info.field_name == "g_high_uS" else None

@@ -46,7 +46,7 @@ def _with_cells(entry: Node, path: Path, issues: list[Issue]) -> Node:
     rest = {key: node for key, node in entry.value.items() if key != "file"}
     cells: list[Node] = []
     if "cells" in rest:
-        issues.append(file.key_place.issue("give either 'file' or 'cells', not both"))
+        issues.append(file.key_place.issue("set either 'file' or 'cells', not both"))
     elif not isinstance(file.value, str):
         issues.append(file.place.issue("must be the path of a CSV file"))
     else:
@@ -75,7 +75,7 @@ def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
         return []
     if len(lines) - 1 > _MOST_CELLS:
         message = f"a fault map has at most {_MOST_CELLS} cells, not {len(lines) - 1}; "
-        issues.append(whole.issue(message + "give a rate with 'kind: stuck' instead"))
+        issues.append(whole.issue(message + "set a rate with 'kind: stuck' instead"))
         return []
     cells = []
     for number, line in enumerate(lines[1:], start=2):

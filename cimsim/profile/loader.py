@@ -40,7 +40,7 @@ def load_profile(
     """
     if isinstance(name_or_path, Profile):
         raise CimsimError(
-            "load_profile takes a name or a file; change the settings of a Profile with "
+            "load_profile expects a name or a file; change the settings of a Profile with "
             "cimsim.profile.override_profile"
         )
     profile, issues = _read(find_profile(name_or_path))

@@ -64,7 +64,7 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
         optional = info.field_name == "shift_uS" and not curves
         if reads is not None and len(curves) != len(reads) and not optional:
             raise ValueError(
-                f"give one curve for each of the {len(reads)} numbers in 'reads_of_table', "
+                f"must have one curve for each of the {len(reads)} numbers in 'reads_of_table', "
                 f"not {len(curves)}"
             )
         return curves

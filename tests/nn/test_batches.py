@@ -180,7 +180,7 @@ def test_a_compiled_model_and_any_keywords() -> None:
         ([()], "batch 0 is a tuple of nothing"),
         ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two accepts \(x, y"),
         ([{"y": X}], "the model failed on batch 0, a dict of y.*missing.*'x'.*forward="),
-        ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' takes inputs with 8"),
+        ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' expects inputs with 8"),
     ],
 )
 def test_what_cannot_be_read_is_named(model: nn.Module, batches: Any, message: str) -> None:
@@ -239,9 +239,9 @@ def test_inputs_of_another_shape_are_refused(kind: str) -> None:
     for wrong in (wider, x[0, 0] if x.dim() > 2 else x[:, :2], torch.tensor(1.0), x[None, None]):
         if x.dim() == 2 and wrong.shape[-1:] == x.shape[-1:]:
             continue  # any number of axes before the features
-        with pytest.raises(CimsimError, match=r"layer '' takes inputs (of|with) .*not "):
+        with pytest.raises(CimsimError, match=r"layer '' expects inputs (of|with) .*but got "):
             analog(wrong)
-    with pytest.raises(CimsimError, match="takes a tensor, not a list"):
+    with pytest.raises(CimsimError, match="expects a tensor, but got a list"):
         analog(x.tolist())
 
 

@@ -80,7 +80,7 @@ def test_on_a_noisy_chip_and_kept_digital(plain: nn.Module) -> None:
 
 def test_a_batch_of_sequences_is_no_input_of_a_cell() -> None:
     analog = cimsim.convert(nn.LSTMCell(3, 4), IDEAL)
-    with pytest.raises(CimsimError, match=r"\[batch, 3\] or \[3\], not \[2, 5, 3\]"):
+    with pytest.raises(CimsimError, match=r"\[batch, 3\] or \[3\], but got \[2, 5, 3\]"):
         analog(torch.zeros(2, 5, 3))
 
 
@@ -93,9 +93,9 @@ def test_states_that_torch_refuses_are_refused(plain: nn.Module) -> None:
         given = (state, state) if several else state
         with pytest.raises((RuntimeError, ValueError)):
             plain(x, given)
-        with pytest.raises(CimsimError, match=r"takes a state of shape \[5, 4\] for this input"):
+        with pytest.raises(CimsimError, match=r"expects a state of shape \[5, 4\] for this input"):
             analog(x, given)
-    with pytest.raises(CimsimError, match="as its state hx, not"):
+    with pytest.raises(CimsimError, match="as its state hx, but got"):
         analog(x, (x, x, x))
-    with pytest.raises(CimsimError, match="takes a tensor, not a list"):
+    with pytest.raises(CimsimError, match="expects a tensor, but got a list"):
         analog(x.tolist())

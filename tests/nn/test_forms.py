@@ -49,16 +49,16 @@ def layer() -> Any:
 
 
 INPUTS: dict[str, Callable[[Tensor], Any]] = {
-    "dense tensors, got a nested": lambda x: torch.nested.nested_tensor([x, x[:2]]),
-    "dense tensors, got a nested tensor": lambda x: torch.nested.nested_tensor(
+    "dense tensors, but got a nested": lambda x: torch.nested.nested_tensor([x, x[:2]]),
+    "dense tensors, but got a nested tensor": lambda x: torch.nested.nested_tensor(
         [x, x[:2]], layout=torch.jagged
     ),
     "layout torch.sparse_coo": lambda x: x.to_sparse(),
     "layout torch.sparse_csr": lambda x: x.to_sparse_csr(),
     "Wrapped, which wraps other tensors": Wrapped,
     "on cpu and its input on meta": lambda x: x.to("meta"),
-    "takes a tensor, not a list": lambda x: x.tolist(),
-    "takes a tensor, not a ndarray": lambda x: x.numpy(),
+    "expects a tensor, but got a list": lambda x: x.tolist(),
+    "expects a tensor, but got a ndarray": lambda x: x.numpy(),
 }
 
 

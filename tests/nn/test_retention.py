@@ -162,7 +162,7 @@ def test_curves_of_a_profile_are_those_of_its_chips(drift: dict[str, Any]) -> No
         ({**TABLE, "storage_C": 85.0}, "has no effect while nothing depends on temperature"),
         ({**TABLE, "temperatures_C": [25.0, 85.0]}, "at each of the 2 temperatures, not 3"),
         ({**TABLE, "temperatures_C": [85.0, 25.0]}, "the temperatures must be in ascending order"),
-        ({**TABLE, "temperatures_C": [25.0], "activation_eV": 1.0}, "give either 'activation_eV'"),
+        ({**TABLE, "temperatures_C": [25.0], "activation_eV": 1.0}, "set either 'activation_eV'"),
         ({**TABLE, "activation_eV": -1.0}, "greater than or equal to 0"),
         ({**TABLE, "activation_eV": 5.0, "storage_C": 300.0}, "more than the limit of e\\^40"),
     ],

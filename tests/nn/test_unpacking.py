@@ -228,16 +228,16 @@ def test_a_recurrence_refuses_what_torch_refuses(
     for signal in (x.unsqueeze(0), x[0, 0]):
         with pytest.raises((RuntimeError, ValueError)):
             plain(signal)
-        with pytest.raises(CimsimError, match="takes a sequence of shape"):
+        with pytest.raises(CimsimError, match="expects a sequence of shape"):
             analog(signal)
     empty = x[:, :0] if plain.batch_first else x[:0]
     with pytest.raises(RuntimeError):
         plain(empty)
     with pytest.raises(CimsimError, match="a sequence of length 0"):
         analog(empty)
-    with pytest.raises(CimsimError, match="as its state hx, not"):
+    with pytest.raises(CimsimError, match="as its state hx, but got"):
         analog(x, (x, x, x))
-    with pytest.raises(CimsimError, match="a PackedSequence, not a list"):
+    with pytest.raises(CimsimError, match="a PackedSequence, but got a list"):
         analog([x])
 
 

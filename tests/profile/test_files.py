@@ -144,5 +144,5 @@ def test_any_damage_to_a_line_is_answered_with_places_in_the_file(
 
 
 def test_a_profile_that_is_loaded_is_not_loaded_again() -> None:
-    with pytest.raises(CimsimError, match=r"takes a name or a file; change .*override_profile"):
+    with pytest.raises(CimsimError, match=r"expects a name or a file; change .*override_profile"):
         load_profile(load_profile("ideal"), ["adc.bits=4"])  # type: ignore[arg-type]

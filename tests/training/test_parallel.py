@@ -115,7 +115,7 @@ def test_a_connection_lost_in_the_middle_of_calibration_is_reported_as_one(
     with pytest.raises(CimsimError, match="another process of the training has ended"):
         with joined("cpu"):
             cimsim.calibrate(model, [torch.ones(2, 3)])
-    with pytest.raises(CimsimError, match="takes inputs with 3 features"):
+    with pytest.raises(CimsimError, match="expects inputs with 3 features"):
         with joined("cpu"):
             cimsim.calibrate(model, [torch.ones(2, 4)])
 
