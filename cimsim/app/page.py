@@ -265,7 +265,7 @@ class _Card:
             texts = "".join(f"<p>{html.escape(text)}</p>" for text in update.details)
             self._details.content = texts
         if update.svg:
-            self._figure.content = update.svg  # which contains nothing but drawing
+            self._figure.content = update.svg  # contains only drawing elements
             self._figure.classes(remove="late")
 
 

@@ -92,7 +92,7 @@ def _application(session: Session, worker: Worker, port: int) -> Any:
         application,
         root=partial(show, session, worker),
         title="cimsim app",
-        dark=None,  # as the system
+        dark=None,  # like the system
         tailwind=False,
         language="en-US",
         show_welcome_message=False,

@@ -78,7 +78,7 @@ class Circuit:
     counts: Counts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # An attribute from the start, as torch.compile cannot trace into a cached property.
+        # Set at the start, because torch.compile cannot trace a cached property.
         counts = Counts(
             slices=self.profile.array.slices,
             planes=self.planes or 1,
@@ -143,7 +143,7 @@ class Circuit:
         :class:`cimsim.kernels.products.Product`."""
         return self.adc is not None and self.adc.bits <= _MOST_BITS and not self.not_read
 
-    # Slices: digits of a weight on columns of their own.
+    # Slices: digits of a weight in separate columns.
 
     def over_slices(self, weight: Tensor) -> Tensor:
         """``weight [tiles, columns, rows]`` at the columns of its slices, by their significance."""
@@ -200,7 +200,7 @@ class Circuit:
 
     def factors(self, drive: Tensor, terms: Sequence[Term]) -> Iterator[Factors]:
         """The factors of the currents of each of ``terms``, in steps of the DAC."""
-        # A shape's argument is the voltage over its full scale.
+        # The argument of a shape is the voltage divided by its full scale.
         full = self._full_drive
         voltage = drive if all(shape is None for shape, _ in terms) else drive / full
         for shape, relative in terms:

@@ -59,5 +59,5 @@ def _probed(
     variance = mapping.variances_of_weights(variance)
     draws = generator(seed, "probe", name, device=weights.device)
     noise = torch.empty_like(currents).normal_(generator=draws)
-    # The variance is constant in the gradient: it is small here, but its root's slope is not.
+    # The gradient treats the variance as constant: it is small, but the slope of its root is not.
     return currents + (variance.detach() @ probe.square().T).sqrt() * noise

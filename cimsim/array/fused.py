@@ -132,7 +132,7 @@ def _draws(
     return draws
 
 
-# The backward pass of a layer needs those of its forward pass again.
+# The backward pass of a layer uses them again.
 @lru_cache(maxsize=1024)
 def _written_draws(packed: PackedPhysics, seed: int, cycle: int) -> tuple[tuple[Part, ...], ...]:
     return tuple(
@@ -176,7 +176,7 @@ class FusedMultiplier:
             # Rounded to the precision of the products only where they are neither stored nor bent.
             exact = (save.codes and not fits_byte) or not circuit.linear_drive
             dtype = dac.byte if by_bytes else torch.float32 if exact else products
-            # Only the matrix unit, which needs no whole numbers, squares bytes by itself.
+            # Only the matrix unit squares bytes itself; it does not need whole numbers.
             squares_in = None if by_bytes and can_split(x, whole=False) else low
             codes = kernels.encode(x, dac, dtype, squares_in, fits_byte, save.dac_mask)
             if codes.mask is not None:

@@ -76,7 +76,8 @@ def response_vjp(
     with torch.enable_grad():
         weight = weight.detach().requires_grad_(want_weight)
         chip = _programmed(circuit, weight, name, known)
-        # The bits of a serial input have no derivative by its code; each goes straight through.
+        # The bits of a serial input have no derivative with respect to its code; the gradient
+        # passes straight through each bit.
         rows = circuit.drive(codes) if by_bits else codes
         rows = rows.detach().requires_grad_(want_input)
         drive = rows if by_bits else circuit.drive(rows)

@@ -40,7 +40,7 @@ def find_traps(cell: CellSpec, mapping: Mapping, g_uS: Tensor, seed: int) -> tup
             continue
         draws = generator(seed, "telegraph", index, device=g_uS.device)
         step_uS = telegraph_step_uS(effect, g_uS.detach(), draws)
-        relative = mapping.signed(step_uS).permute(1, 2, 0, 3)  # so that columns come in order
+        relative = mapping.signed(step_uS).permute(1, 2, 0, 3)  # for the order of nonzero()
         tile, column, device, row = relative.nonzero(as_tuple=True)
         columns = g_uS.shape[-2]
         counts = torch.bincount(tile * columns + column, minlength=g_uS.shape[1] * columns)
@@ -62,7 +62,7 @@ def telegraph_currents(inputs: Tensor, traps: Traps, draws: torch.Generator) -> 
         u = chunk[traps.tile, traps.row]
         filled = torch.empty_like(u).bernoulli_(traps.occupancy, generator=draws)
         each = (traps.occupancy - filled).mul_(u).mul_(traps.step.unsqueeze(-1))
-        # Segments rather than scattered additions, whose order differs from run to run on a GPU.
+        # Segments, because the order of scattered additions on a GPU differs from run to run.
         parts.append(torch.segment_reduce(each, "sum", lengths=traps.per_column, axis=0))
     columns = len(traps.per_column) // tiles
     return torch.cat(parts, dim=1).view(tiles, columns, vectors)

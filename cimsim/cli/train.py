@@ -74,7 +74,7 @@ def train(
         with ExitStack() as stack:
             named = {*given, *RECIPES.get(str(config.recipe), ())}
             if config.searches:
-                named -= USUAL.keys()  # which the search chooses
+                named -= USUAL.keys()  # the search chooses these
                 stack.enter_context(joined(config.device))
                 config = _searched(config, out, resume, trust)
             trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]

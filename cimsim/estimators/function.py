@@ -130,7 +130,7 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: MvmCall)
     """
     if not (torch.is_grad_enabled() and _any_needs_gradient(x, weight, bias, *call.learned)):
         return call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-    dac_range = call.learned[0]  # whose gradient needs the input itself
+    dac_range = call.learned[0]  # its gradient needs the input itself
     share = (dac_range is not None and dac_range.requires_grad) or saved_by_autograd(x)
     y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call, (edge(x),))  # type: ignore[no-untyped-call]
     return y
@@ -424,7 +424,7 @@ class _Context:
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range."""
-        if self._by_dac_range is None:  # by a rule that does not mask the gradient at the rows
+        if self._by_dac_range is None:  # the rule does not mask the gradient at the rows
             assert self._at_rows is not None
             self.through_dac(self._at_rows.clone())
         assert self._by_dac_range is not None

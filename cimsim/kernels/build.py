@@ -63,7 +63,7 @@ _NO_COMPILER = (
     "no C++ compiler was found; with one, training is several times faster (install g++ or clang)"
 )
 
-# Ends with this code where the library is at fault, by a signal where it is worse.
+# The process ends with this code if the library is at fault, and by a signal if it crashes.
 _TRIAL = f"""
 import ctypes, sys
 try:

@@ -68,7 +68,7 @@ class Convolution(NamedTuple):
         the dtype of the kernels, and their squares in bfloat16."""
         images, dtype = None, torch.float32
         if squared and x.dtype in _BYTES:
-            dtype = torch.bfloat16  # as their squares are rounded
+            dtype = torch.bfloat16  # the squares of images are rounded, too
             kernels = as_dtype(kernels, dtype)
         if multiply.split and _are_read(x, kernels, dtype, squared):
             images = _images(self, x.shape, kernels.shape)

@@ -48,7 +48,7 @@ def sum_of_words(values: Tensor) -> int:
 
 
 def _digest(values: Tensor) -> int:
-    # Not by way of numpy, after which the memory can no longer be resized, as FSDP does.
+    # Without numpy: it would prevent FSDP from resizing the memory.
     size = values.numel() * values.element_size()
     buffer = (ctypes.c_char * size).from_address(values.data_ptr()) if size else b""
     return int.from_bytes(hashlib.blake2b(buffer, digest_size=8).digest(), "little")

@@ -129,7 +129,7 @@ class Adapted(Quantized):
         shape = self._vectors(torch.empty(x.shape, device="meta")).shape
         return math.prod(self._array.tiling.output_shape_of(tuple(shape), 1))
 
-    # Around the array, whose shapes have columns and rows in dimension 1.
+    # Outside the array; there, dimension 1 is columns or rows.
 
     def vectors(self, x: Tensor) -> Tensor:
         """The input of the array for ``x``: quantized and scaled, in the shape that the tiling

@@ -114,7 +114,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         if node is not None:
             return node  # type: ignore[no-any-return]
         batched = query.dim() == 3
-        if not is_traced():  # which the layers reject
+        if not is_traced():  # the layers reject tracing
             self._refuse_shapes(query, key, value)
             self._refuse_masks(query, key, key_padding_mask, attn_mask, is_causal)
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)

@@ -79,7 +79,7 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros,) * self.states
         state = states_of(hx, self.states, self.torch_class)
-        if not is_traced():  # which the layers reject
+        if not is_traced():  # the layers reject tracing
             self._refuse_states(state, [*input.shape[:-1], self.hidden_size])
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new

@@ -140,7 +140,7 @@ class Ranged(LayerKind):
             self._new_range("adc_values", (1 << (profile.adc.bits or 0),), False)
         if profile.dac.sign == "if-needed":
             with lasting():
-                # Not a bool, because states of several models may be averaged.
+                # Not a bool, because the states of several models may be averaged.
                 self.dac_unsigned = torch.zeros((), dtype=torch.int8, device=self.weight.device)
         self._calibrated = False
 
@@ -171,10 +171,10 @@ class Ranged(LayerKind):
         key, shape = f"{prefix}adc_range", self.adc_range.shape
         of_layer = state_dict.get(key)
         if isinstance(of_layer, Tensor) and of_layer.dim() == 0 and shape:
-            # Saved with one range for the layer, as all slices had before they had their own.
+            # Saved by an older version, in which all slices of a layer shared one range.
             state_dict[key] = of_layer.expand(shape).clone()
         elif isinstance(of_layer, Tensor) and of_layer.shape == (self._array.tiling.tiles,):
-            # Saved with one range for all tiles side by side, as they had before.
+            # Saved by an older version, in which adjacent tiles shared one range.
             if len(shape) == 1 and shape[0] % len(of_layer) == 0:
                 state_dict[key] = of_layer.repeat_interleave(shape[0] // len(of_layer))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
@@ -239,7 +239,7 @@ class Ranged(LayerKind):
         if self._has_learned(adc, self.adc_range):
             scales = self.adc_range.detach().cpu().reshape(-1)
         elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
-            # The values are free, so columns are only scaled alike; the largest value is the range.
+            # The values are free, so all columns have one scale; the largest value is the range.
             alike = columns.full_scales(SigmaRange(k=1.0), even_steps(converter.levels))
             values = lloyd_max(columns.samples / alike.unsqueeze(1), converter.bits)
             largest = values.abs().max().float()

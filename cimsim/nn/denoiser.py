@@ -38,8 +38,8 @@ class ColumnDenoiser(nn.Module):
         super().__init__()
         self.ridge = ridge
         self.momentum: float | None = momentum
-        # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
-        # In float64, as variances are small differences of them.
+        # Means of y, t, y^2, y t, t^2: raw moments can be averaged over chips and batches.
+        # In float64, because variances are small differences of these moments.
         moments = torch.zeros(5, columns, dtype=torch.float64, device="cpu")
         self.register_buffer("statistics", moments)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))

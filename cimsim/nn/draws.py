@@ -69,7 +69,7 @@ class NamedDraws(nn.Module):
 
     def _count(self, of: str) -> int:
         """Add 1 to the attribute ``of``, and return what it was before."""
-        state = vars(self)  # not by way of nn.Module, which takes a microsecond
+        state = vars(self)  # nn.Module's access takes a microsecond
         before: int = state[of]
         state[of] = before + 1
         return before
@@ -116,7 +116,7 @@ class NamedDraws(nn.Module):
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
                 "and draws that state_dict() returns; remove that entry, and load with strict=False"
             )
-        # Rounded, as the checkpoint may have been cast, or averaged over several models.
+        # Rounded, because the checkpoint may be cast, or the average of several models.
         self.seed, self.draws = map(round, numbers[:2])
 
 

@@ -65,7 +65,7 @@ class InputGains(nn.Module):
         """Convert the inputs of the layer to those of the array."""
         if self.clip is not None:
             x = clipped(x, self.clip)
-        # Not divided by gains of fewer digits than those that the weights are multiplied by.
+        # Divide by gains with the same number of digits as in the product with the weights.
         return as_dtype(x / self.gains.view(-1, *[1] * (x.dim() - 2)), x.dtype)
 
     def weights(self, weight: Tensor) -> Tensor:

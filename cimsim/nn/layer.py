@@ -332,11 +332,11 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         drive, gain = vectors, vectors.new_ones(())
         if not array.linear_drive:
             assert array.dac is not None
-            # The range of the inputs so far; the currents depend on it only slightly.
+            # The range of the inputs so far is enough: the currents depend on it only slightly.
             step = self._dac_scales(observer, array).to(vectors).squeeze() / array.dac.levels
             drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
             gain = gain if self.profile.dac.bit_serial else step
-        # A perfect chip is not cached: those of all layers together may be too large.
+        # A perfect chip is not cached: the chips of all layers together may be too large.
         chip = self._programmed() if observer.on_chip else array.chip(self._fixed_weight(), seed=0)
         read_seed = self._next_read() if observer.on_chip else None
         z, _ = array.currents(drive, chip, gain, read_seed)
@@ -384,7 +384,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def _next_training_chip(self) -> int:
         """See :meth:`NamedDraws._next_training_chip`."""
         seed = super()._next_training_chip()
-        # Trained weights change, which FSDP does by writing to the same tensor.
+        # Trained weights change; FSDP changes them by writing to the same tensor.
         self._chip.clear()
         return seed
 
@@ -485,7 +485,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if self.observer is not None:
             self.observe(x)
         if self._computes_digitally:
-            # Not in training mode, where digital steps come before the ranges are learned.
+            # Not in training mode: there, digital steps come before the ranges are learned.
             x = x if self.training else self._clipped(x)
             return self._ranges_in_graph(self._digital(x, self.effective_weight(), *others))
         device, dtype, precision = x.device.type, x.dtype, None
@@ -507,7 +507,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))
             y = as_dtype(self._layer_output(y, x, *others), dtype)
-        # As in batch normalization, the statistics of the batch in training.
+        # Training uses the statistics of the batch, as in batch normalization.
         target = None
         if self.denoiser is not None and self.denoiser.training:
             digital_weight = self._unplaced(weight).to(held.dtype)

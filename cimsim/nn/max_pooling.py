@@ -42,7 +42,7 @@ class MaxPool2d(nn.MaxPool2d):
                 ceil_mode=self.ceil_mode,
                 return_indices=self.return_indices,
             )
-        else:  # which torch.jit.script does not read
+        else:  # torch.jit.script skips this
             windows = _windows(self, input, 2)
             return super().forward(input) if windows is None else _pooled(input, windows, 2)
 

@@ -40,7 +40,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
             f"this {type(model).__name__} has no analog layers; convert it first: "
             "model = cimsim.convert(model, profile)"
         )
-    draws: dict[str, str] = {}  # by name, as chips of evaluation have no other seed
+    draws: dict[str, str] = {}  # by name: chips of evaluation have no other seed
     for name, layer in layers.items():
         twin = draws.setdefault(layer.name, name)
         if twin != name and not are_alternatives(model, twin, name):

@@ -29,7 +29,7 @@ def without_effect(y: Tensor, parameters: Sequence[Tensor]) -> Tensor:
 class _WithoutEffect(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, *parameters: Tensor) -> Tensor:
-        # An attribute, as activation checkpointing counts what is saved for backward.
+        # An attribute, because activation checkpointing counts what is saved for backward.
         ctx.parameters = parameters
         return unsafe_view(y, y.shape)  # an ordinary view could not be changed in place, as by ReLU
 

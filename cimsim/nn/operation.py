@@ -110,7 +110,7 @@ def _sizes(
 ) -> list[int]:
     """Numbers of elements of the parts of :class:`SavedForBackward` except the weight."""
     counts, tiling = array.counts, array.tiling
-    # Not of the circuit, whose properties torch.compile cannot trace.
+    # Not from the circuit: torch.compile cannot trace its properties.
     lines = tiling.lines(tiling.currents_shape(y_shape))
     line = lines.line * counts.slices if lines.of_columns else lines.line
     others = lines.lines if lines.of_columns else lines.lines * counts.slices
@@ -139,7 +139,7 @@ def _storage(array: Array, x: Tensor, needed: GradientsNeeded) -> torch.dtype:
     return torch.int16 if bits < 16 else torch.int32
 
 
-# torch caches compiled graphs, on disk, too, by the names and arguments of their operations. So an
+# torch caches compiled graphs, also on disk, by the names and arguments of their operations. So an
 # operation whose arguments or results change needs a new name, and the sizes of the results depend
 # on arguments only. All results are contiguous, whatever the strides of the input are.
 @torch.library.custom_op("cimsim::analog_product", mutates_args=())
@@ -254,7 +254,7 @@ def _backward(
     chip_seed, cycle, number = numbers.tolist()
     held = _layer(handle).held_conditions
     array, rule, attempts = held.get(number)
-    # An earlier chip is programmed again, and so is one that a pass before has released.
+    # None if the chip is not the last one, or is already released: then it is programmed again.
     chip = held.take_chip(ChipName(chip_seed, cycle, number, float(age_s)))
     ranges = ConverterRanges(dac_range, adc_range)
     call = MvmCall(

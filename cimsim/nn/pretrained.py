@@ -49,7 +49,7 @@ class SavePretrained:
                 "from_pretrained could not load them; save the adapters with "
                 "peft_model.save_pretrained, or everything with cimsim.save(peft_model, folder)"
             )
-        # Names as in the model, which transformers accepts, too.
+        # Names as in the model; transformers also accepts these.
         kwargs.setdefault("save_original_format", False)
         if not (args[0] if args else kwargs.get("is_main_process", True)):
             return original(model, save_directory, *args, **kwargs)

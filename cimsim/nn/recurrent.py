@@ -84,7 +84,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         x, lengths = input, None
         if isinstance(x, PackedSequence):
             x, lengths = pad_packed_sequence(x)
-        if not is_traced():  # which the layers reject
+        if not is_traced():  # the layers reject tracing
             self._refuse_input(x)
         batched = x.dim() == 3
         swapped = self.batch_first and lengths is None and batched

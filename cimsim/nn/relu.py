@@ -38,7 +38,7 @@ class ReLU(nn.ReLU):
         """``max(input, 0)``; in the memory of ``input`` if ``inplace`` is set."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.relu(input, inplace=self.inplace)
-        elif _keeps_bits(input, self.inplace):  # which torch.jit.script does not read
+        elif _keeps_bits(input, self.inplace):  # torch.jit.script skips this
             return _rectified(input, self.inplace, math.nan, _like_relu)
         else:
             return F.relu(input, inplace=self.inplace)
@@ -71,7 +71,7 @@ def _keeps_bits(x: Tensor, inplace: bool) -> bool:
         return False
     if not (kernels_read(x) and x.numel() >= FEWEST and _fills_memory(x)):
         return False
-    # In place, a leaf is an error, and a view one of several names of its memory.
+    # In place, a leaf is an error, and a view shares its memory with other tensors.
     return not (inplace and (x.is_leaf or is_view(x)))
 
 

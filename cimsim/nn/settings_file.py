@@ -60,7 +60,7 @@ class SavedLayer(_Entry):
     draws_as: str
     seed: _Seed
     chip: SavedChip
-    # Only in files of models that were adapted, so that older versions read all others.
+    # Only in files of adapted models, so that older versions can read all other files.
     adapters: dict[str, Annotated[int, Field(ge=1)]] | None = None
     input_gains: Literal["plain", "clipped"] | None = None
     placement: Literal["permuted", "shifted"] | None = None

@@ -39,7 +39,7 @@ class GELU(nn.GELU):
         """The GELU of ``input``."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.gelu(input, approximate=self.approximate)
-        else:  # which torch.jit.script does not read
+        else:  # torch.jit.script skips this
             gradient = partial(torch.ops.aten.gelu_backward, approximate=self.approximate)
             return _smooth(input, super().forward, gradient)
 
@@ -88,5 +88,5 @@ class _OnGrid(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             dx = ctx.gradient(dy, kernels.cpu.values_on_grid(*ctx.saved_tensors))
-        # A second derivative by the input would need the input in autograd's graph.
+        # A second derivative with respect to the input would need the input in autograd's graph.
         return *differentiable_once((dx,), (dy, ctx.of_input)), None, None, None, None, None

@@ -153,7 +153,7 @@ class TargetTally(Tally):
         assert isinstance(self._sums, Tensor)
         n, y, squares, error, absolute = self._sums.cpu()
         spread = (squares - y.square() / n) * self.scale.cpu().square()
-        # As scikit-learn defines it for equal targets.
+        # scikit-learn's definition for equal targets.
         constant = torch.where(error > 0, 0.0, 1.0).double()
         r2 = torch.where(spread > 1e-12 * squares, 1 - error / spread, constant)
         return {

@@ -15,7 +15,7 @@ from cimsim.nn.assignment import Assignment
 from cimsim.nn.layer_kind import LayerKind
 from cimsim.profile import Profile
 
-# State that a copy of a layer does not have.
+# State that is not copied with a layer.
 OF_ONE_TRAINING: dict[str, Any] = {
     "digital_in_training": False,
     "training_conditions": None,

@@ -169,7 +169,7 @@ class Profile(Section):
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: every number with its meaning and source."""
-        from cimsim.profile.describe import describe  # which describes this class
+        from cimsim.profile.describe import describe  # imports this module
 
         about, *sections = describe(self)
         headings = ("key", "value", "meaning", "source")

@@ -161,7 +161,7 @@ class RunSubject(Subject):
     def assignment(self) -> Assignment:
         """See :class:`Subject`."""
         if self.run.layers:
-            _ = self.test_data  # which the layers are built for
+            _ = self.test_data  # loads the data that the model's layers need
         return self.run.profiles
 
     def skeleton(self) -> nn.Module:
