@@ -101,7 +101,7 @@ def test_training_with_it_keeps_averages_that_are_saved() -> None:
 def test_what_is_missing_is_told() -> None:
     with pytest.raises(CimsimError, match="converted without denoisers"):
         denoise(model(None), [inputs()])
-    with pytest.raises(CimsimError, match="there is no batch"):
+    with pytest.raises(CimsimError, match="got no batches"):
         denoise(model(), [])
 
 

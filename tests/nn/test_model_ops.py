@@ -91,7 +91,7 @@ def test_evaluation_never_moves_a_range() -> None:
 
 @pytest.mark.parametrize("batches", [[], iter(())])
 def test_calibration_without_data(batches: object) -> None:
-    with pytest.raises(CimsimError, match="there is no batch"):
+    with pytest.raises(CimsimError, match="got no batches"):
         cimsim.calibrate(cimsim.convert(mlp(), BITS), batches)  # type: ignore[arg-type]
 
 
@@ -184,7 +184,7 @@ def test_ranges_measured_on_a_chip_know_its_read_noise() -> None:
 def test_a_model_without_ranges_cannot_be_measured_on_its_chip() -> None:
     with pytest.raises(CimsimError, match=r"no range yet; .* cimsim.calibrate"):
         recalibrate(cimsim.convert(mlp(), BITS), [inputs()])
-    with pytest.raises(CimsimError, match="recalibrate: there is no batch"):
+    with pytest.raises(CimsimError, match="recalibrate: got no batches"):
         recalibrate(cimsim.calibrate(cimsim.convert(mlp(), BITS), [inputs()]), [])
 
 
@@ -205,5 +205,5 @@ def test_statistics_are_those_of_the_chip() -> None:
 def test_statistics_want_a_norm_and_data() -> None:
     with pytest.raises(CimsimError, match="has no batch normalization with running"):
         reestimate(cimsim.convert(nn.Sequential(nn.Linear(12, 4)), STATIC), [inputs()])
-    with pytest.raises(CimsimError, match="reestimate: there is no batch"):
+    with pytest.raises(CimsimError, match="reestimate: got no batches"):
         reestimate(cimsim.convert(mlp(), STATIC), [])
