@@ -17,7 +17,7 @@ from cimsim.units import format_duration
 _MOST_POINTS = 5000
 _LEGEND_COLUMNS = 3
 _PANEL_WIDTH, _PANEL_HEIGHT = 0.38, 0.31  # of the figure
-# By how much reads that are left out widen the axis.
+# How much excluded reads may widen the axis.
 _BEYOND = 1.6
 
 

@@ -97,7 +97,7 @@ def _font(look: Look) -> dict[str, Any]:
         if family.lower() not in known:
             raise CimsimError(f"font: {unknown('font', family, [*_FAMILIES, *names])}")
         family = known[family.lower()]
-    # Characters that the font lacks are taken from the next one.
+    # Characters that are missing in a font are taken from the next one.
     return {**settings, "font.family": [family, "DejaVu Sans"]}
 
 

@@ -268,7 +268,7 @@ def _range(levels: str, read: Callable[[str], Level]) -> list[Level]:
     steps = (stop - start) / step
     if steps >= MAX_LEVELS:
         raise CimsimError(f"the range has more than {MAX_LEVELS} levels; use a larger step")
-    # Twelve digits drop the rounding errors of the sum, so that 0:1:0.1 holds 0.3 and ends with 1.
+    # Twelve digits drop rounding errors of the sum, so that 0:1:0.1 contains 0.3 and ends with 1.
     values = [float(f"{start + i * step:.12g}") for i in range(math.floor(steps + 1e-9) + 1)]
     whole = all(isinstance(number, int) for number in numbers)
     return [int(value) for value in values] if whole else list(values)

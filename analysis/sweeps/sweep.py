@@ -186,7 +186,7 @@ def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Eval
         computed_by(),
         age_s,
     ]
-    # Only where they are given, so that results without them keep their basis.
+    # Added only if given, so that the basis of results without them is unchanged.
     if layers:
         facts.append(layers)
     if evaluation.samples is not None:

@@ -121,7 +121,7 @@ def search(
                 missing.append(span.level(float(places[gap] + places[gap + 1]) / 2))
         missing = [level for level in missing if level not in scores]
     several = table.shape[1] > 1
-    # A threshold beyond the end where the model does better is -inf, beyond the other +inf.
+    # Beyond the end where the model is better, a threshold is -inf; beyond the other end, +inf.
     ends = [_level(end, span) if several else None for end in (low, high)]
     if levels[0] > levels[-1]:
         ends.reverse()

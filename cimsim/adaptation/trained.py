@@ -74,7 +74,7 @@ class _Adam:
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = parameters
-        # Those in float32 and float64 are the parameters themselves, without their gradients.
+        # In float32 and float64, these share the memory of the parameters, without gradients.
         self._precise = [as_dtype(each.detach(), compute_dtype(each)) for each in parameters]
         self._optimizer = torch.optim.Adam(self._precise)
         self._scales = any(parameter.dtype is torch.float16 for parameter in parameters)

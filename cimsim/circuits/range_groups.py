@@ -89,7 +89,7 @@ class RangeGroups:
         if used is None:
             used = torch.ones(by_column.shape[:2], dtype=torch.bool, device=by_column.device)
         groups = [
-            # Vector after vector, so that repeated values are of all columns.
+            # Ordered by vector, so that repeated values come from all columns.
             part[kept].T.flatten()
             for tile, of_tile in zip(by_column, used, strict=True)
             for part, kept in zip(

@@ -139,7 +139,7 @@ def _(
     ``r`` is on a geometric grid from the peak to a hundredth of it.
     """
     # Scaled to about 1 by a power of two, because squares of small numbers would underflow. The
-    # exponent is float64, as ldexp has powers of integers in torch's default dtype.
+    # exponent is float64: for integers, ldexp computes powers in torch's default dtype.
     unit = torch.frexp(seen.peaks.where(seen.peaks.isfinite(), 1.0)).exponent.double()
     samples = torch.ldexp(seen.samples.double(), -unit.unsqueeze(1)).float()
     peaks = torch.ldexp(seen.peaks, -unit).float()

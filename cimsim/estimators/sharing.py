@@ -18,7 +18,7 @@ def saved_by_autograd(x: Tensor) -> bool:
     normalization, a GELU, or the ReLU of :mod:`cimsim.nn.relu`, the DAC's codes are smaller
     than a second copy of the input.
     """
-    # Of the class, because reading it from the node would unpack the tensor.
+    # Look at the class, because reading the attribute of the node would unpack the tensor.
     return hasattr(type(made_by(x)), "_saved_result")
 
 

@@ -248,7 +248,7 @@ def _state_independent(source: Source, draft: Draft, notes: Notes) -> None:
     draft.cell |= {
         "programming_noise": _programming(source, notes, source.numbers("prog_coeff"), g_max),
         "drift": _power_law(source, (nu[0], nu[1]), g_max),
-        # Its read noise is g / g_max in uS, so the amplitude relative to g is 1 / g_max.
+        # aihwkit's read noise is g / g_max in uS, so the amplitude relative to g is 1 / g_max.
         "read_noise": _flicker(source, polynomial([1.0 / g_max]), g_max),
     }
     add_mapping(source["g_converter"], g_max, draft, notes)

@@ -264,7 +264,7 @@ def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
     high = float(str(cell["g_max_uS"]))
     effects = list(cell["read_noise"])  # type: ignore[call-overload]
     if kind == "ADDITIVE_CONSTANT":
-        # Of a weight, whose cells share its variance.
+        # The size applies to a weight; its cells share the variance.
         pairs: Any = draft.array.get("pairs")
         factors = pairs["significance"] if pairs else [1.0]
         cells = 1 if draft.array["mapping"] == "offset-current" else 2
@@ -272,7 +272,7 @@ def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
         of_cell = size / largest * weight_uS(draft) / high / shared
         effects.append({"kind": "gaussian", "sigma_of_g_max": of_cell})
     elif kind == "PCM_READ":
-        # The variance of a weight is size^2 |w|, and of w / largest size^2 |w / largest| / largest.
+        # The variance of w is size^2 |w|, so that of w / largest is size^2 |w / largest| / largest.
         effects.append(
             {
                 "kind": "state-dependent",

@@ -49,7 +49,7 @@ def load_onnx_weights(model: nn.Module, path: str | Path) -> dict[str, str]:
     return {name: source for name, (source, _) in pairs.items()}
 
 
-# Ranges of converters, which no file of another tool has.
+# Ranges of converters; files of other tools do not have them.
 _OWN = ("dac_range", "adc_range", "adc_values")
 
 

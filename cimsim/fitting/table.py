@@ -30,7 +30,7 @@ from cimsim.fitting.times import (
 )
 from cimsim.fitting.types import Indices, Mask, Numbers
 
-# Noise of the readout makes reads of a cell without current negative as often as positive.
+# Due to readout noise, a cell without current has as many negative as positive reads.
 _NEGATIVE_SHARE = 0.02
 _CONDUCTANCES = ("g_target_uS", "g_measured_uS")
 _IMPLIED = {"g_target_uS": "uS", "g_measured_uS": "uS", "time_s": "s"}

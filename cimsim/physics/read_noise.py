@@ -92,7 +92,7 @@ def _(effect: ThermalReadNoise, at: ReadContext) -> Tensor:
     kelvin = at.temperature_C + _ZERO_C_IN_K
     # sqrt(4 k T B g) / v with g in S, in µS: 1e6 sqrt(1e-6) = 1e3 for g in µS
     per_root_uS = 1e3 * math.sqrt(4 * _BOLTZMANN_J_PER_K * kelvin * bandwidth_Hz) / effect.v_read_V
-    # The root is taken of conducting cells only: at zero its slope is infinite.
+    # Only conducting cells: the slope of the root is infinite at zero.
     conducting = at.g_uS > 0
     root = torch.where(conducting, at.g_uS, 1.0).sqrt()
     return effect.strength * per_root_uS * root * conducting

@@ -51,7 +51,7 @@ def _faulty(effect: object, g_uS: Tensor, place: _Place, draws: torch.Generator)
 @_faulty.register
 def _(effect: StuckCells, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     cell = place.cell
-    # Later effects replace some of these cells, so the chance is increased to keep this rate.
+    # Later effects replace some of these cells, so a higher probability keeps the rate.
     later = (other for other in cell.faults[place.position + 1 :] if isinstance(other, StuckCells))
     left = 1.0 - sum(_chance(other.rate, other.strength) for other in later)
     chance = _chance(effect.rate, effect.strength)

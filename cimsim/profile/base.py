@@ -151,14 +151,13 @@ class Sourced(Section):
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]
-            # Merging of files gives a source to every key; an unknown key is one issue, not two.
+            # Merging files adds a source for every key; an unknown key must be one issue, not two.
             alone = [name for name in strange if name not in data]
             for name in alone[:_MOST_GUESSES]:
                 yield issue("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
             misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
-                # Text is not a number, which is a separate issue; merging of files gives no source
-                # to it.
+                # Text instead of a number is a separate issue; merging files adds no source for it.
                 if name not in misspelled and not isinstance(data[name], str):
                     yield issue("no_source", _no_source([name]), (name,))
         elif missing and source is None:

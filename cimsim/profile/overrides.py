@@ -72,7 +72,7 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
         overridden = Profile.model_validate(data)
     except ValidationError as failure:
         details = failure.errors(include_url=False)
-        # Once for each issue: an absent section has one, however many of its keys are missing.
+        # Without duplicates: an absent section is one issue, even if it lacks several keys.
         issues += dict.fromkeys(_issue(detail, profile, data, done) for detail in details)
     if issues:
         raise ProfileError(issues)

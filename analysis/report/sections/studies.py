@@ -90,7 +90,7 @@ def _result(run: ReportRun, study: Study[Any], path: Path) -> Iterator[Block]:
     heading = (Heading(", ".join(details)),) if result.conditions else ()
     label = ", ".join([study.caption, *details, run.name])
     file = "-".join([study.name, *details, run.name])
-    # The colors of a cost are those of its parts, and of designs those of their runs.
+    # A cost has the colors of its parts, and designs have the colors of their runs.
     number = run.number if isinstance(result, StudyResult) else None
     yield Group((*heading, *result_blocks(result, label, file, study.open_table, number)))
 

@@ -113,7 +113,7 @@ def read_image(file: Path, size: str | None = None, color: Color | None = None) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Of an image of more pixels than a photograph has.
+            # Raised for images with more pixels than any photograph.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
                 frames = getattr(image, "n_frames", 1)
