@@ -196,7 +196,7 @@ def _converter(profile: Profile) -> _Model:
     ends = {"g_max": cell.g_max_uS, "g_min": cell.g_min_uS}
     if pairs is None or pairs.table is None:
         return {CLASS: "SinglePairConductanceConverter", **ends}
-    # aihwkit's table has evenly spaced weights, so our conductances are interpolated on such a grid.
+    # aihwkit tables have evenly spaced weights, so our conductances are interpolated on this grid.
     grid = _even_grid(pairs.table.r)
     columns = [_interpolated(grid, pairs.table.r, g) for g in pairs.table.g_uS]
     return {
