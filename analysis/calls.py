@@ -85,7 +85,7 @@ def study_function(study: Study[Any], results: Sequence[type[Result]] = ()) -> C
             subjects = subjects_of(given["model"], given.get("score"), of_models)
             if len(subjects) > 1 and not study.several:
                 raise CimsimError(
-                    f"{study.function} takes one model, not {len(subjects)}; call it for each"
+                    f"{study.function} expects one model, but got {len(subjects)}; call it for each"
                 )
             return kept(subjects[0], run(subjects, evaluation_of(keywords, subjects), options))
 

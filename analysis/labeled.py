@@ -38,8 +38,8 @@ class LabeledBatches:
         self._batches = repeatable(batches)
         if isinstance(self._batches, list | tuple) and not self._batches:
             raise CimsimError(
-                "score has no batch; an iterator can be used only once: pass the data loader, or a "
-                "new iterator"
+                "score has no batches; an iterator can be used only once: pass the data loader, or "
+                "a new iterator"
             )
 
     def __iter__(self) -> Iterator[Any]:
@@ -90,7 +90,7 @@ class LabeledBatches:
         """
         if not self._in_order:
             raise CimsimError(
-                f"the data loader gives other batches each time, and {why}; make it with "
+                f"the data loader returns different batches each time, and {why}; create it with "
                 "shuffle=False and without random transforms"
             )
 

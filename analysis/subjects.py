@@ -363,7 +363,7 @@ class ModelSubject(Subject):
                 )
             raise CimsimError(
                 f"layer '{name}' of {self.name} is not calibrated; call "
-                "cimsim.calibrate(model, batches) before, with some training inputs"
+                "cimsim.calibrate(model, batches) first, with some training inputs"
             )
         return cimsim.calibrate(model, self._calibration, missing=True)
 
@@ -382,7 +382,7 @@ class ModelSubject(Subject):
             return evaluate_batches(model, self._batches.first(samples))._asdict()
         if samples is not None:
             raise CimsimError(
-                f"{self.name} is scored by a function, which decides itself how many samples it "
+                f"{self.name} is scored by a function, which determines how many samples it "
                 "uses; leave samples out"
             )
         scores = call_score(self._function, model)

@@ -338,8 +338,8 @@ def _first(batches: Batches | None, count: int) -> list[Any]:
         torch.set_rng_state(before)
     if not first:
         raise CimsimError(
-            "NoiseAware: calibration has no batch (an iterator can be used only once: create a new "
-            "one); pass a data loader, or a list of batches"
+            "NoiseAware: calibration has no batches (an iterator can be used only once: create a "
+            "new one); pass a data loader, or a list of batches"
         )
     return first
 
@@ -359,7 +359,7 @@ def _nonempty(batches: Batches | None) -> Iterator[Any]:
     for first in iterator:
         return chain([first], iterator)
     raise CimsimError(
-        "NoiseAware.finish: there is no batch (an iterator can be used only once: create a new one)"
+        "NoiseAware.finish: got no batches (an iterator can be used only once: create a new one)"
     )
 
 

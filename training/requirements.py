@@ -50,7 +50,7 @@ def _refuse_percent(config: TrainConfig) -> None:
     """Reject a number that is in percent where a fraction is meant."""
     if config.gaussian_sigma > 1:
         raise CimsimError(
-            "gaussian_sigma is a fraction of the layer's largest weight, such as 0.038, and not "
+            "gaussian_sigma is a fraction of the layer's largest weight, such as 0.038, not "
             f"{config.gaussian_sigma:g}; divide percent by 100"
         )
 
@@ -90,7 +90,7 @@ def _refuse_computed_weights(
         if writing and computing is not None:
             raise CimsimError(
                 f"{' and '.join(writing)} must set the weights directly, but {computing} "
-                f"computes that of layer '{name}'; remove one of them"
+                f"computes the weight of layer '{name}'; remove one of them"
             )
 
 
@@ -100,7 +100,7 @@ def _refuse_untrained_start(config: TrainConfig, objectives: list[Objective]) ->
         # A function may return a model with trained weights.
         if objective.needs_start and config.start is None and ":" not in config.model:
             raise CimsimError(
-                f"objective '{objective.name}' takes the initial weights as a teacher, but they "
+                f"objective '{objective.name}' uses the initial weights as the teacher, but they "
                 "are random; set --start to a finished run or a trained network of `cimsim models`"
             )
 

@@ -170,7 +170,7 @@ class Look(BaseModel):
         """
         size = self._font[1]
         if size is not None and not 2 <= size <= 100:
-            raise CimsimError(f"font {self.font}: a font has 2 to 100 points")
+            raise CimsimError(f"font {self.font}: its size must be from 2 to 100 points")
         return size
 
     @property

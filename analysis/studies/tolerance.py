@@ -309,8 +309,8 @@ def range_of(key: str, start: str | None, stop: str | None, profile: Profile) ->
 
     if "=" in key:
         raise CimsimError(
-            f"'{key}' has levels, but a tolerance is searched for between two: write the name "
-            f"'{key.partition('=')[0]}' alone, and --from LEVEL --to LEVEL"
+            f"'{key}' has levels, but a tolerance is searched between two levels: use "
+            f"'{key.partition('=')[0]}' with --from LEVEL --to LEVEL"
         )
     usual = _USUAL.get(key, (None, None))
     ends = [usual[0] if start is None else start, usual[1] if stop is None else stop]

@@ -93,8 +93,8 @@ def align_runs(
     for run, other in zip(runs, metrics, strict=True):
         if other.title != metric.title:
             raise CimsimError(
-                f"{run}: was measured by '{other.title}', {runs[0]} by '{metric.title}'; draw them "
-                "in two figures, or name one metric with --metric"
+                f"{run}: the metric is '{other.title}', but '{metric.title}' for {runs[0]}; draw "
+                "them in two figures, or choose one metric with --metric"
             )
     chips = min(sweep.plan.chips for sweep in sweeps)
     curves, remarks = [], list(_differences(sweeps))

@@ -125,8 +125,8 @@ def _refuse_other_scores(job: _Job, scores: Scores) -> None:
         subject = job.subject
         raise CimsimError(
             f"{subject.folder or subject.name}: finished trials have the scores "
-            f"{', '.join(scores)}, and not '{source}'; if the scoring function has changed, give "
-            "data='…' another text"
+            f"{', '.join(scores)}, but not '{source}'; if the scoring function has changed, change "
+            "the text data='…'"
         )
 
 

@@ -114,7 +114,7 @@ def cost(
     else:
         if profile is None or model is None or input_shape is None:
             raise CimsimError(
-                "name a run, or else --profile, --model and --input, such as --profile "
+                "name a run, or set --profile, --model and --input, such as --profile "
                 "pcm-ibm-2020 --model cnn --input 1x28x28"
             )
         refuse_look(settings, "leave it out, or name a run")

@@ -45,7 +45,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
         twin = draws.setdefault(layer.name, name)
         if twin != name and not are_alternatives(model, twin, name):
             raise CimsimError(
-                f"layers '{twin}' and '{name}' would draw the same noise, because both were "
+                f"layers '{twin}' and '{name}' would sample the same noise, because both were "
                 f"converted as '{layer.name}'; assemble the model first and convert it as a whole"
             )
     return layers

@@ -102,7 +102,7 @@ def digital_model(folder: Path) -> nn.Module:
         content = parse_json(read_file(config))
         name = content["architectures"][0]
     except (ValueError, LookupError, TypeError):
-        raise CimsimError(f"{config} is damaged: it names no class in 'architectures'") from None
+        raise CimsimError(f"{config} is damaged: 'architectures' contains no class") from None
     try:
         import transformers
     except ImportError:

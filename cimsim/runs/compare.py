@@ -136,7 +136,7 @@ def read_arms(
     read = read_yaml(path, read_file(path))
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
         raise CimsimError(
-            f"{path}: write the name of each arm and below it its settings, such as "
+            f"{path}: must list the settings of each arm below its name, such as "
             "'loud: {method: noise-aware, noise: 4}'"
         )
     for name, settings in read.items():
@@ -209,7 +209,7 @@ def compare(
     if split not in (TEST, HELD_OUT):
         raise CimsimError(unknown("split", split, (TEST, HELD_OUT)))
     if len(set(seeds)) < len(seeds):
-        raise CimsimError(f"a training seed is named twice: {', '.join(map(str, seeds))}")
+        raise CimsimError(f"a training seed is listed twice: {', '.join(map(str, seeds))}")
     configs = {(arm.name, seed): _config(common, arm, seed) for arm in arms for seed in seeds}
     everywhere = _assignment(make_config(**common)) if on is None else Assignment(on)
     for level in axis.values:

@@ -141,7 +141,7 @@ def test_several_models_have_names_and_curves(
         found.plot(figure)
     cimsim.sweep([model, model], loader, over="noise=1", chips=1, store=tmp_path)
     assert read_sweep(sweep_folder(tmp_path / "Sequential-2", "noise")).missing == 0
-    with pytest.raises(CimsimError, match="life takes one model, not 2"):
+    with pytest.raises(CimsimError, match="life expects one model, but got 2"):
         cimsim.life([model, model], loader)
 
 
@@ -310,8 +310,8 @@ def move(on_chip: nn.Module) -> float:
         (train, "changed the weights of the model"),
         (switch, "changed the mode"),
         (move, "changed the chip of the model"),
-        ([], "score has no batch"),
-        (iter([]), "score has no batch"),
+        ([], "score has no batches"),
+        (iter([]), "score has no batches"),
         ("accuracy", "score is a str"),
         (3, "score is a int"),
         (None, "Sequential has no score"),
@@ -360,7 +360,7 @@ def test_bad_arguments_are_one_clear_sentence(
             copy.deepcopy(model).to("meta"), loader, **over)),
         ("shows results, .* not NoneType", lambda: cimsim.report(None)),  # type: ignore[arg-type]
         ("pass data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
-        ("makes? it with shuffle=False|make it with", lambda: cimsim.sweep(
+        ("create it with shuffle=False", lambda: cimsim.sweep(
             model, shuffled, store=tmp_path, **over)),
         ("the first samples are evaluated", lambda: cimsim.sweep(
             model, shuffled, samples=5, **over)),
@@ -375,7 +375,7 @@ def test_bad_arguments_are_one_clear_sentence(
         ("no threshold: use above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
         ("two thresholds: use above", lambda: cimsim.chip_yield(
             model, loader, above=5, below=9)),
-        ("write the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
+        ("between two levels: use 'noise' with start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
             model, loader, over="noise=0:4")),
         ("orders applies to shapley only", lambda: cimsim.budget(model, loader, orders=4)),
         ("budget applies to care only; add it, or leave budget out", lambda: cimsim.life(
@@ -451,7 +451,9 @@ def test_scores_have_the_same_names_on_each_chip(model: nn.Module, tmp_path: Pat
         cimsim.sweep(model, lambda m: {f"k{next(count)}": 1.0}, over="noise=0,1", chips=1)
     kept: dict[str, Any] = {"over": "noise=0,1", "chips": 1, "store": tmp_path, "data": "d"}
     cimsim.sweep(model, lambda m: {"old": 1.0}, **kept)
-    with pytest.raises(CimsimError, match=r"have the scores old, and not 'new'; .* another text"):
+    with pytest.raises(
+        CimsimError, match=r"have the scores old, but not 'new'; .* change the text"
+    ):
         cimsim.sweep(model, lambda m: {"new": 1.0}, **kept)
 
 

@@ -75,7 +75,7 @@ UNTRAINED = ["--profile", "ideal", "--model", "mlp", "--input", "1x9x9"]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--profile", "ideal"], "name a run, or else --profile, --model and --input"),
+        (["--profile", "ideal"], "name a run, or set --profile, --model and --input"),
         (["--profile", "ideal", "--model", "cnn", "--input", "28by28"], "not '28by28'"),
         (["--profile", "ideal", "--model", "cnm", "--input", "1x9x9"], "did you mean 'cnn'"),
         (["nowhere"], "no such folder: nowhere"),

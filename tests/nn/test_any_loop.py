@@ -498,7 +498,7 @@ def test_an_age_is_a_number_whatever_its_type(age: Any) -> None:
 @pytest.mark.parametrize("seeds", [(0, 0), (1, 2)])
 def test_layers_converted_apart_are_refused(seeds: tuple[int, int]) -> None:
     model = nn.Sequential(*(cimsim.convert(nn.Linear(4, 4), STATIC, seed=s) for s in seeds))
-    with pytest.raises(CimsimError, match="layers '0' and '1' would draw the same noise"):
+    with pytest.raises(CimsimError, match="layers '0' and '1' would sample the same noise"):
         cimsim.calibrate(model, [draw(9, 4)])
 
 

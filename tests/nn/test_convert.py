@@ -126,7 +126,7 @@ def test_the_fast_path_of_a_transformer_does_not_go_around_the_chip() -> None:
 
 def test_layers_converted_one_by_one_would_share_their_noise() -> None:
     one, two = (cimsim.convert(nn.Linear(4, 4), "ideal") for _ in range(2))
-    with pytest.raises(CimsimError, match="layers '0' and '1' would draw the same noise"):
+    with pytest.raises(CimsimError, match="layers '0' and '1' would sample the same noise"):
         cimsim.program(nn.Sequential(one, two))
 
 

@@ -299,8 +299,8 @@ def test_a_failed_save_pretrained_leaves_no_settings(gpt2: nn.Module, tmp_path: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is damaged: it names no class"),
-        ('{"architectures": []}', "is damaged: it names no class"),
+        ("{", "is damaged: 'architectures' contains no class"),
+        ('{"architectures": []}', "is damaged: 'architectures' contains no class"),
         ('{"architectures": ["Unheard"]}', r"transformers \d.* has no model 'Unheard'"),
         ('{"architectures": ["pipeline"]}', "has no model 'pipeline'"),
         (

@@ -91,7 +91,7 @@ def test_nothing_is_trained_where_an_arm_makes_no_sense(tmp_path: Path) -> None:
     arms = [Arm("fine", {}), Arm("not", {"quantize_weights": "nope"})]
     with pytest.raises(CimsimError, match="unknown quantizer"):
         compare(arms, COMMON, AXIS, out=tmp_path, watch=watch)
-    with pytest.raises(CimsimError, match="a training seed is named twice"):
+    with pytest.raises(CimsimError, match="a training seed is listed twice"):
         compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path, seeds=(0, 0), watch=watch)
     assert watch.names == []
     assert list(tmp_path.iterdir()) == []

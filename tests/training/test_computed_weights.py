@@ -46,5 +46,7 @@ def test_trained_saved_and_opened(tmp_path: Path) -> None:
 )
 def test_what_sets_weights_itself_is_refused(changes: dict[str, object]) -> None:
     config = TrainConfig.model_validate({**SETTINGS, **changes})
-    with pytest.raises(CimsimError, match="_WeightNorm computes that of layer '1'; remove one"):
+    with pytest.raises(
+        CimsimError, match="_WeightNorm computes the weight of layer '1'; remove one"
+    ):
         check(config)

@@ -619,7 +619,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "empty": (
         lambda: new(a_model(), calibration=generator_that_is_empty()),
-        "calibration has no batch",
+        "calibration has no batches",
     ),
     "no loader": (lambda: new(a_model(), calibration=3), "calibration: batches is a int"),
     "no period": (lambda: new(a_model(), recalibrate_every=0), "recalibrate_every must be a whole"),
@@ -653,7 +653,7 @@ def test_an_end_without_batches_changes_nothing(given: Any) -> None:
     with_noise = new(model, calibration=None)
     train(model, with_noise, batches())
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(CimsimError, match=r"finish: (the model keeps|there is no batch)"):
+    with pytest.raises(CimsimError, match=r"finish: (the model keeps|got no batches)"):
         with_noise.finish(given)
     assert all(torch.equal(before[k], tensor) for k, tensor in model.state_dict().items())
     with_noise.finish(x)

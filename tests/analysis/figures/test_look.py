@@ -181,7 +181,7 @@ def test_a_width_alone_keeps_the_proportions() -> None:
         ({"dpi": 5}, "dpi: input should be greater than or equal to 20, not 5"),
         ({"format": "gif"}, "format: must be pdf, svg or png, not 'gif'"),
         ({"font": "Nothing Sans"}, "font: unknown font 'Nothing Sans'"),
-        ({"font": "serif 200"}, "a font has 2 to 100 points"),
+        ({"font": "serif 200"}, "its size must be from 2 to 100 points"),
         ({"palette": "virids"}, "palette: unknown palette 'virids'; did you mean 'viridis'?"),
         ({"palette": "red,bluu"}, "palette: 'bluu' is not a color"),
         ({"palette": []}, "palette: there are no colors"),

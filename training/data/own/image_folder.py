@@ -119,7 +119,7 @@ def read_image(file: Path, size: str | None = None, color: Color | None = None) 
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1:
                     raise CimsimError(
-                        f"{file} has {frames} frames; save one of them as an image of its own"
+                        f"{file} has {frames} frames; save one of them as a separate image"
                     )
                 return picture_of(ImageOps.exif_transpose(image), size, color)
     except CimsimError as error:
