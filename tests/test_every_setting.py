@@ -138,7 +138,7 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
     "case",
     # Most of them in the long tests: interpreted, they take their time.
     [
-        pytest.param(c, marks=[pytest.mark.long] * (i % 3 > 0 or c.of_a_curve), id=c.name)
+        pytest.param(c, marks=[pytest.mark.long] * (i % 6 > 0 or c.of_a_curve), id=c.name)
         for i, c in enumerate(sorted(CASES, key=lambda c: c.of_a_curve))
     ],
 )

@@ -114,8 +114,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self._hidden = {n: v for n, v in of_torch.items() if vars(self)[n] is not v}
         if self._hidden:
             logger.warning(
-                "layer '%s' had the attribute %s, whose name an analog layer needs itself; "
-                "to_digital restores it",
+                "layer '%s' had attributes with names that an analog layer uses itself (%s); "
+                "to_digital restores them",
                 *(name, ", ".join(f"'{attribute}'" for attribute in self._hidden)),
             )
         self._ours = [*(set(vars(self)) - set(of_torch)), *CALIBRATED, "calls", "_ours"]

@@ -95,7 +95,9 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("generic-gaussian", marks=pytest.mark.long), "pcm-ibm-2020"]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_under_autocast_is_that_of_the_plain_physics(
     kind: str, name: str, dtype: torch.dtype
@@ -144,7 +146,7 @@ def test_a_chip_is_the_chip_of_the_plain_physics(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMMED)
-@pytest.mark.parametrize("read_first", [False, True])
+@pytest.mark.parametrize("read_first", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_gradient_of_programming_is_that_of_the_plain_physics(
     name: str, read_first: bool
 ) -> None:

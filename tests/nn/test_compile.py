@@ -135,7 +135,7 @@ def check_results(kind: str, layout: str, converters: str) -> None:
     assert graphs.checked >= 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::UserWarning")  # a recurrence is several graphs
 @pytest.mark.parametrize("kind", [k for k in LAYERS if k != "linear, no vector"])
 def test_results_are_as_traced_for_every_layer(kind: str) -> None:
@@ -151,7 +151,7 @@ def test_results_are_as_traced_on_every_array(kind: str, converters: str) -> Non
     check_results(kind, "transposed", converters)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["linear, many axes", "conv, everything", "transposed 2d"])
 def test_results_are_as_traced_in_every_layout(kind: str) -> None:
     for layout in LAYOUTS:
@@ -367,7 +367,7 @@ torch.compile(analog)(x).sum().backward()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_graphs_on_the_disk_are_not_those_of_another_profile(tmp_path: Path) -> None:
     try:
         cpp_compiler()

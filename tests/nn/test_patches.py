@@ -78,7 +78,7 @@ def test_attributes_that_an_analog_layer_uses_come_back(caplog: pytest.LogCaptur
     layer: Any = nn.Linear(6, 4)
     layer.name, layer.seed, layer.digital, layer.color = "first", "s", None, "red"
     analog: Any = cimsim.convert(nn.Sequential(layer), IDEAL)
-    assert "layer '0' had 'name', 'seed', 'digital' before" in caplog.text
+    assert "uses itself ('name', 'seed', 'digital'); to_digital restores them" in caplog.text
     assert analog[0].name == "0"
     assert analog[0].color == "red"
     assert vars(cimsim.to_digital(analog)[0]).keys() == vars(layer).keys()
