@@ -3,9 +3,9 @@
     python -m benchmarks.example_report [--folder runs/example] [--out FILE]
 
 Trains a CNN on 8x8 images of handwritten digits (which come with scikit-learn), digitally and with
-the recipe ``robust``; runs every study; and writes ``docs/example_report.html``. A quarter of an
-hour on one thread. Finished trainings and trials are kept in the folder: the same command continues
-there.
+the recipe ``robust``; runs every study; and writes ``docs/example_report.html``. This takes about
+three minutes on one thread. Finished trainings and trials are kept in the folder: the same command
+continues there.
 """
 
 from __future__ import annotations
