@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 # Triton looks at this when torch imports it: without a GPU its kernels are interpreted.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# The names of graphs in torch's cache on disk do not contain this setting, so that torch would load
+# graphs for instructions that the setting turns off, and fail.
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
+    own_cache = f"torchinductor_{getpass.getuser()}_{capability}"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir(), own_cache)))
 
 import hypothesis
 import pytest
