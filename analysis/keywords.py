@@ -67,7 +67,7 @@ class ModelKeywords(BaseModel):
     data: str = option(
         "",
         "Text that describes the test data and the score; required for a function with "
-        "``store``, because results are used again as long as it is the same.",
+        "``store``, because stored results are reused only if this text is the same.",
     )
     store: Any = option(
         None,

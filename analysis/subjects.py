@@ -291,9 +291,9 @@ class ModelSubject(Subject):
         if self._function is not None and not self._data:
             raise CimsimError(
                 f"results of {self.name} are kept in the folder {folder}; pass data='…', a text "
-                "that describes the test data and the score, because results are used again as "
-                "long as it is the same: ModelSubject(model, score, data='…'), or data='…' in the "
-                "call"
+                "that describes the test data and the score, because stored results are "
+                "reused only if this text is the same: ModelSubject(model, score, data='…'), or "
+                "data='…' in the call"
             )
         super().keep_in(folder)
 

@@ -11,7 +11,7 @@ from typing import Any
 from cimsim.analysis.report.blocks import path_text
 from cimsim.analysis.report.per_run import UNFIT, reason_of
 from cimsim.analysis.studies import STUDIES
-from cimsim.analysis.study import Facts, Options, Study, StudyResult, number_text
+from cimsim.analysis.study import Facts, Options, Study, StudyResult, flag_of, number_text
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps.axis import Axis, format_axis
 from cimsim.analysis.sweeps.store import Plan, read_sweep, sweep_folder, swept_axes
@@ -66,13 +66,11 @@ def option_words(options: Options) -> list[str]:
     ['--shapley', '--orders', '4']
     """
     words: list[str] = []
-    for name, field in type(options).model_fields.items():
+    for name in type(options).model_fields:
         value = getattr(options, name)
         if name not in options.model_fields_set or value is None or value is False:
             continue
-        extra = field.json_schema_extra
-        given = extra.get("flag") if isinstance(extra, dict) else None
-        flag = str(given or f"--{name.replace('_', '-')}")
+        flag = flag_of(name, type(options))
         values = value if isinstance(value, tuple) else (value,)
         words += [w for v in values for w in ((flag,) if v is True else (flag, _text(v)))]
     return words
