@@ -1,11 +1,11 @@
-"""A chip that has aged and has stuck cells, before and after adaptation to it.
+"""Aged chips with stuck cells, before and after adaptation.
 
     python -m benchmarks.adapt --data-dir DIR [--limit 10000] [--chips 10] [--runs runs/adapt]
 
-Trains the Fashion-MNIST CNN for PCM, and evaluates it one year after programming on chips of which
-5 % of all cells are stuck, half of them at each end: as they are, after each part of an adaptation
-alone, and after all of them together. Writes the table and the figure to ``benchmarks/results/``.
-What is finished is kept: the same command goes on where it was stopped.
+Trains the Fashion-MNIST CNN for PCM, and evaluates it one year after programming on chips with 5 %
+stuck cells, half of them at each end of the range: without adaptation, after each part of an
+adaptation alone, and after all parts together. Writes the table and the figure to
+``benchmarks/results/``. What is finished is kept: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -76,16 +76,17 @@ def _markdown(result: Recovery, given: argparse.Namespace, batch: int) -> str:
         f"{given.epochs} --seed {given.seed} --chips {given.chips} --budget {given.budget}"
         + ("" if given.samples is None else f" --samples {given.samples}"),
         "",
-        f"The 493,642-parameter CNN, trained on {given.limit:,} images for {given.epochs} epochs "
-        f"(seed {given.seed}), on `pcm-ibm-2020` with 2.5 % of all cells stuck at each end, one "
-        f"year after programming; global drift compensation is on. {given.chips} chips, {samples} "
-        f"test images, batches of {batch} training images. ± is half the 95 % interval of the "
-        "mean over chips (Student's t); gains are paired by chip. Each part starts from the same "
-        "unadapted chip. The trained parts learn from the outputs of the digital model, without "
-        "labels. Vectors are input vectors that the arrays of all layers multiplied, added up. "
-        "`added` and `changed` are digital numbers. All parts have their default settings, which "
-        "were not tuned on this task. Other programs ran on the same processor, so times are "
-        "upper limits.",
+        f"The 493,642-parameter CNN is trained on {given.limit:,} images for {given.epochs} "
+        f"epochs (seed {given.seed}). It runs on {given.chips} chips of `pcm-ibm-2020` with 2.5 % "
+        "of all cells stuck at each end of the range, one year after programming and with global "
+        f"drift compensation. The accuracy is measured on {samples} test images. Adaptation uses "
+        f"batches of {batch} training images. ± is half of the 95 % confidence interval of the "
+        "mean over chips (Student's t); gains are computed chip by chip. Each part starts from "
+        "the same unadapted chip. The trained parts learn from the outputs of the digital model, "
+        "without labels. *Vectors* is the number of input vectors that the arrays of all layers "
+        "multiplied. *Added* and *changed* count digital numbers. All parts use their default "
+        "settings, which were not tuned on this task. Other programs ran on the same processor, "
+        "so the times are upper limits.",
         "",
         f"Accuracy of the digital network: {result.facts.measured.format(result.facts.digital)} %.",
         "",

@@ -3,12 +3,12 @@
     python -m benchmarks.bent_cells --data-dir DIR [--method 'rule F' ...] [--seeds 0,1,2]
         [--chips 10] [--runs runs/bent_cells]
 
-A character GPT of 0.82 million parameters is trained digitally for three epochs; then every method
-tunes the same weights for one epoch. The chip is `pcm-ibm-2020` with an ADC of 6 bits and cells
-whose current grows with the hyperbolic sine of the voltage, k V = 2 at full scale: the array's
-error is systematic. The baselines are tuned: the size of their noise is chosen on held-out text, at
-each age. *Fake-quantized, bent* is the baseline that differentiates the hyperbolic sine: Gaussian
-noise on bent cells, between the same converters.
+A character GPT with 0.82 million parameters is trained digitally for three epochs; then every
+method tunes the same weights for one epoch. The chip is `pcm-ibm-2020` with a 6-bit ADC and cells
+whose current grows with the hyperbolic sine of the voltage (k V = 2 at full scale), which is a
+systematic error of the array. The noise of the baselines is chosen on held-out text, separately for
+each age. The baseline *fake-quantized, bent* also simulates the bent cells, with Gaussian noise and
+the same converters, and differentiates the hyperbolic sine.
 """
 
 from __future__ import annotations

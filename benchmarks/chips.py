@@ -2,12 +2,12 @@
 
     python -m benchmarks.chips [--threads 2] [--chips 10] [--name chips]
 
-Networks: the MLP W1 of :mod:`benchmarks.workloads`, README's CNN on images of 28 x 28, and
-ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The same inputs go
-through the digital network as many times; the two take turns. Cells: the weights of W1 are
-programmed and aged, by cimsim and, if it is installed, by AIHWKit's model of the same device.
-Sweep: the MLP of ``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep``
-does it, with the kernels and in plain torch. Writes ``benchmarks/results/NAME.md``.
+Networks: the MLP W1 of :mod:`benchmarks.workloads`, the CNN of the README on images of 28 x 28, and
+ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The digital network
+processes the same inputs as many times; the two alternate. Cells: the weights of W1 are programmed
+and aged, by cimsim and, if it is installed, by AIHWKit's model of the same device. Sweep: the MLP
+of ``make demo`` on the digits, over 9 noise levels and 10 chips as in ``cimsim sweep``, with the
+kernels and in plain torch. Writes ``benchmarks/results/NAME.md``.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def main() -> None:
         "",
         f"`python -m benchmarks.chips --threads {arguments.threads} --chips {chips}`. "
         f"{processor()}, {arguments.threads} threads, Python {platform.python_version()}, torch "
-        f"{torch.__version__}, {_packages()}; best of {ROUNDS}.",
+        f"{torch.__version__}, {_packages()}; best of {ROUNDS} rounds.",
         "",
-        f"Networks on {chips} chips of `{PROFILE}` at {len(AGES_S)} ages, programming and drift "
-        "included, and as many passes of the digital network:",
+        f"Time to evaluate networks on {chips} chips of `{PROFILE}` at {len(AGES_S)} ages, "
+        "including programming and drift, compared with as many passes of the digital network:",
         "",
-        "| network | inputs | on chips, s | digital, s | ratio |",
+        "| network | inputs | on chips (s) | digital (s) | ratio |",
         "|---|---|---|---|---|",
     ]
     for name, network in NETWORKS.items():
@@ -96,15 +96,15 @@ def main() -> None:
         print(report[-1], flush=True)
     report += [
         "",
-        "Cells programmed and aged per second (two cells for each weight of the MLP):",
+        "Cells programmed and aged per second (the MLP, with two cells per weight):",
         "",
-        "| by | million cells/s |",
+        "| simulator | million cells/s |",
         "|---|---|",
         *(f"| {name} | {rate / 1e6:.1f} |" for name, rate in programmed()),
         "",
-        "A sweep of 9 noise levels and 10 chips with the MLP of `make demo`:",
+        "Time of a sweep over 9 noise levels on 10 chips, with the MLP of `make demo`:",
         "",
-        "| how | s |",
+        "| computation | time (s) |",
         "|---|---|",
         *(f"| {how} | {seconds:.2f} |" for how, seconds in swept()),
         "",

@@ -185,22 +185,24 @@ def main() -> None:
         f"{given.images} --chips {given.chips} --steps {given.steps} "
         f"--tuned-depth {given.tuned_depth}",
         "",
-        f"CrossSim's weights on `{PROFILE}`, batch norm folded into the convolutions, all layers "
-        f"on the chip, converters calibrated on 500 training images. Accuracy on the first "
-        f"{given.images:,} test images in %: digital, and mean over chips (seeds from 0) ± "
-        "standard error of the mean (worst chip).",
+        f"The networks have CrossSim's weights and run on `{PROFILE}`. Batch norm is folded into "
+        "the convolutions, all layers are on the chip, and the converters are calibrated on 500 "
+        f"training images. The tables show the accuracy in % on the first {given.images:,} test "
+        "images: digital, and mean over chips (seeds from 0) ± standard error of the mean (worst "
+        "chip).",
         "",
-        f"Not tuned, {given.chips} chips:",
+        f"Without tuning, on {given.chips} chips:",
         "",
         "| network | digital | just programmed | after one day |",
         "|---|---|---|---|",
         *rows,
         "",
-        f"ResNet-{given.tuned_depth}, {TUNED_CHIPS} chips after one day, before and after tuning: "
-        f"{given.steps} steps of {BATCH} images ({epochs:.1f} epochs, mirrored at random), seed 0, "
-        f"AdamW with a learning rate up to {LR:g}, weights clipped at {CLIP_SIGMA:g} RMS of their "
-        f"column, a new chip at every step at an age up to 30 days, rule F. CPU time of the tuning "
-        f"on one core: {took}.",
+        f"ResNet-{given.tuned_depth} on {TUNED_CHIPS} chips after one day, before and after "
+        f"tuning. Tuning takes {given.steps} steps of {BATCH} images ({epochs:.1f} epochs, "
+        "mirrored at random) with seed 0, rule F, and AdamW with a learning rate of up to "
+        f"{LR:g}. Weights are clipped at {CLIP_SIGMA:g} times the RMS of their column, and every "
+        f"step uses a new chip with an age of up to 30 days. Tuning took {took} of CPU time on "
+        "one core.",
         "",
         "| weights | digital | after one day |",
         "|---|---|---|",

@@ -1,10 +1,10 @@
-"""A digital gain and offset behind each column: is it worth its multiplications?
+"""A digital gain and offset for each column: whether they are worth their multiplications.
 
     python -m benchmarks.denoise [--epochs 15] [--seeds 0,1,2,3,4] [--runs runs/denoise]
 
-Digits and the small MLP on a device with a coarse, saturating converter and mild weight noise
-(``benchmarks/devices/readout.yaml``): three ways to train, each without and with the ridge
-regression of the digital answer on the column's output, evaluated on the same unseen chips.
+The small MLP on the digits, and a chip with a coarse, saturating converter and mild weight noise
+(``benchmarks/devices/readout.yaml``): three ways to train, each without and with a ridge regression
+of the digital result on the output of the column, evaluated on the same unseen chips.
 """
 
 from __future__ import annotations
@@ -53,14 +53,17 @@ def main() -> None:
         watch=Lines,
     )
     lines = [
-        "# Denoising of a column's output",
+        "# Denoising the outputs of columns",
         "",
         f"    python -m benchmarks.denoise --epochs {given.epochs} --seeds {given.seeds}",
         "",
-        "Digits, the small MLP, 4-bit ADC that saturates at the signal's spread, 5 % weight noise "
-        f"(`readout.yaml`), {given.epochs} epochs. Accuracy in % on 10 unseen chips: mean ± "
-        "standard error over seeds (or chips, the larger), worst chip in brackets. Noise is a "
-        "factor on the device's own.",
+        f"The small MLP is trained on the digits for {given.epochs} epochs. The chip has 5 % "
+        "weight noise and a 4-bit ADC whose range is one standard deviation of the signal "
+        "(`readout.yaml`). *denoise* adds a digital gain and offset to each column, fitted by "
+        "ridge regression of the digital result on the output of the column; the number is the "
+        "ridge parameter. The table shows the accuracy in % on 10 chips that were not used in "
+        "training: mean ± standard error over seeds or over chips, whichever is larger (worst "
+        "chip). Noise is a factor on every noise of the profile.",
         "",
         *markdown(outcomes, AXIS),
         "",

@@ -6,10 +6,10 @@
 
 The package contains the published weights: 4.65 million parameters, batch norm folded into the
 convolutions. Either all layers are on the chip, or depthwise convolutions, the first and the last
-layer are digital. Images are CIFAR-10's test images,
-enlarged to 224 x 224. They have no ImageNet labels, so what is measured is how often a chip chooses
-the same of the 1,000 classes as the digital model. It is an agreement and no accuracy. What is
-finished is kept, so the same command resumes.
+layer are digital. Images are the test images of CIFAR-10, enlarged to 224 x 224. They have no
+ImageNet labels, so the benchmark measures how often a chip chooses the same one of the 1,000
+classes as the digital model: an agreement, not an accuracy. Finished results are kept, so the same
+command resumes.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def checked(model: nn.Module, file: Path, images: Tensor) -> str:
     difference = ((model(images) - expected).abs().max() / expected.abs().max()).item()
     if difference > 1e-4:
         raise SystemExit(f"the logits differ from {REFERENCE} by {difference:.1e} of the largest")
-    return f"the logits equal those of {REFERENCE} within {difference:.0e} of the largest"
+    return f"the logits agree with {REFERENCE} within {difference:.0e} of the largest logit"
 
 
 def main() -> None:
@@ -206,15 +206,16 @@ def main() -> None:
         f"    python -m benchmarks.efficientnet_lite0 --data-dir DIR --images {given.images} "
         f"--chips {given.chips}",
         "",
-        "Published weights, trained on ImageNet, batch norm folded into the convolutions; pooling "
-        f"and additions stay digital. As a check, {check}.",
+        "The network has the published weights, which were trained on ImageNet. Batch norm is "
+        f"folded into the convolutions; pooling and additions stay digital. As a check, {check}.",
         "",
-        f"The first {given.images} test images of CIFAR-10, enlarged to 224 x 224; converters "
-        f"calibrated on {BATCH} of its training images. *agreement*: share of images for which a "
-        "chip chooses the same of 1,000 classes as the digital model, in %. **This is an agreement "
-        "and no accuracy**: the images have no ImageNet labels. *logit cosine*: between the logits "
-        "(minus their mean) on a chip and digital. No tuning. Mean over "
-        f"{given.chips} chips (seeds from 0) ± standard error of the mean (worst chip).",
+        f"The test uses the first {given.images} test images of CIFAR-10, enlarged to 224 x 224; "
+        f"the converters are calibrated on {BATCH} of its training images. *agreement* is the "
+        "share of images, in %, for which the chip and the digital model choose the same one of "
+        "1,000 classes. **It is not an accuracy**: the images have no ImageNet labels. *logit "
+        "cosine* is the cosine between the logits (minus their mean) of the chip and of the "
+        f"digital model. The network is not tuned. The table shows the mean over {given.chips} "
+        "chips (seeds from 0) ± standard error of the mean (worst chip).",
         "",
         "| profile | layers | metric | just programmed | after one day |",
         "|---|---|---|---|---|",
@@ -279,8 +280,9 @@ def on_profile(
     details = [
         f"## {name}, {which}",
         "",
-        f"An image: {cost.macs / 1e6:.0f} million MACs, {energy.total * 1e-6:.1f} µJ ({parts}), "
-        f"{cost.latency_ns * 1e-6:.2f} ms layer after layer, {cost.area_um2.total * 1e-6:.1f} mm².",
+        f"Cost of an image: {cost.macs / 1e6:.0f} million MACs, {energy.total * 1e-6:.1f} µJ "
+        f"({parts}), {cost.latency_ns * 1e-6:.2f} ms if the layers run one after another, "
+        f"{cost.area_um2.total * 1e-6:.1f} mm².",
         *(f"\n{text}" for text in cost.warnings),
         "",
     ]
@@ -295,10 +297,11 @@ def on_profile(
     )
     write_text(took, json.dumps(seconds))
     details += [
-        f"The layers that lose most of the logit cosine when they alone are on the chip (one day, "
-        f"1 chip, {FEW} images):",
+        "The layers that reduce the logit cosine most when only that layer is on the chip (after "
+        f"one day, 1 chip, {FEW} images):",
         "",
-        "| layer | lost alone | gained if digital | signal to noise |",
+        "| layer | loss if only this layer is on the chip | gain if only this layer is digital | "
+        "signal to noise |",
         "|---|---|---|---|",
         *worst_layers(found),
         "",

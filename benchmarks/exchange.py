@@ -1,12 +1,12 @@
-"""Imported profiles beside the libraries that they were imported from.
+"""Imported profiles, compared with the libraries that they come from.
 
     python -m benchmarks.exchange
 
 For every noise model of aihwkit and every device model of CrossSim: the distributions of programmed
 and aged conductances and of reads, the outputs of one array, and the accuracy of one network over
-chips. Needs both libraries (CrossSim is no package: put its folder on PYTHONPATH); a library that
-is missing is left out. Finished cases are in benchmarks/results/exchange.json and are not computed
-again; ``--again`` starts from scratch.
+chips. Uses both libraries (CrossSim is not a package: put its folder on PYTHONPATH); the cases of a
+missing library are skipped. Finished cases are in benchmarks/results/exchange.json and are not
+computed again; ``--again`` starts from scratch.
 """
 
 from __future__ import annotations
@@ -492,29 +492,31 @@ def crosssim_case(change: Callable[[Any], None]) -> tuple[Profile, dict[str, Any
 # --- results --------------------------------------------------------------------------------
 
 _REMAPPED = (
-    "aihwkit's tile maps the programmed weights to conductances again before they drift, and "
-    "scales them such that the largest programmed one is g_max, which changes the gain of this "
-    "model. Its own `apply_noise`, which keeps the programmed conductances, agrees with us."
+    "Before the drift, AIHWKit's tile maps the programmed weights to conductances again, and "
+    "scales them so that the largest one is g_max, which changes the gain of this model. Its "
+    "function `apply_noise` keeps the programmed conductances and agrees with cimsim."
 )
 _SONOS_CAUSE = (
-    "the spread follows from the target here, and from the drifted current in CrossSim. The "
-    "import notes it. Only the spread of the cell of conductance 0 differs, by 0.0002 uS."
+    "The spread depends on the target in cimsim, and on the drifted current in CrossSim. The "
+    "import reports this difference. Only the spread of the cell with conductance 0 differs, by "
+    "0.0002 uS."
 )
 CAUSES: dict[str, str] = {
     "aihwkit: ReRamWan2022NoiseModel, 40 uS": _REMAPPED,
     "aihwkit: ReRamWan2022NoiseModel": _REMAPPED,
     "aihwkit: ReRamCMONoiseModel": (
-        "aihwkit limits conductances to the range of targets after they aged and were read, not "
-        "when they are programmed; here they are limited when programmed and when aged, and reads "
-        "are not. Only the lowest and the highest target differ."
+        "AIHWKit clips conductances to the range of targets after aging and after reading, but "
+        "not after programming; cimsim clips them after programming and after aging, but not "
+        "after reading. Only the lowest and the highest target differ."
     ),
     "aihwkit: StandardHWATrainingPreset": (
-        "10 instead of the expected 3 of 1024: aihwkit measures the drift through converters of 8 "
-        "bits, here the factor is exact. Without compensation there are 5."
+        "10 of 1024 differences exceed 3, instead of the expected 3: AIHWKit measures the drift "
+        "through 8-bit converters, and cimsim computes the factor exactly. Without compensation, "
+        "5 exceed 3."
     ),
     "CrossSim: offset column": (
         "CrossSim digitizes the additional column and subtracts its code, so two conversions "
-        "round; here its current is subtracted before the ADC. The import notes it."
+        "round; cimsim subtracts its current before the ADC. The import reports this difference."
     ),
     "CrossSim: SONOS, day 1": _SONOS_CAUSE,
     "CrossSim: SONOS, day 5": _SONOS_CAUSE,
@@ -559,23 +561,25 @@ def _version(package: str) -> str:
 def page(done: dict[str, Any]) -> str:
     """The results as a page."""
     lines = [
-        "# Imported profiles beside their libraries",
+        "# Imported profiles, compared with their libraries",
         "",
         "    python -m benchmarks.exchange",
         "",
-        f"Conductances: {CELLS} cells at {LEVELS} targets from the lowest to the highest, mean and "
-        "standard deviation at each, here and there. Array: "
-        f"{INPUTS} inputs, {OUTPUTS} outputs, {VECTORS} input vectors, mean and standard "
-        f"deviation of each output over {CHIPS} chips. Accuracy: the same trained weights of a "
-        f"network of 64-32-10 units, 797 digits of scikit-learn, {NETWORK_CHIPS} chips, mean ± "
-        "standard error and spread from chip to chip in %.",
-        "Differences are in standard errors of the difference: the largest of a kind, and how many "
-        "of them exceed 3 (0.27 % would by chance). Cells and networks of aihwkit after a day "
-        "where no age is given. aihwkit computes with its torch tile, which has neither IR drop "
-        "nor noise of weights (`w_noise`), so these two are imported but not compared.",
+        "Each case imports a configuration of AIHWKit or CrossSim, and compares statistics of "
+        "cimsim with statistics of the library. Conductances: mean and standard deviation of "
+        f"{CELLS} cells at each of {LEVELS} targets from the lowest to the highest. Array: mean "
+        f"and standard deviation over {CHIPS} chips of each of {OUTPUTS} outputs, for {VECTORS} "
+        f"vectors of {INPUTS} inputs. Accuracy: a network of 64-32-10 units with the same trained "
+        f"weights, on 797 digits of scikit-learn and {NETWORK_CHIPS} chips; mean ± standard error "
+        "(standard deviation over chips) in %.",
+        "Differences are in standard errors of the difference. Each entry shows the largest "
+        "difference, and in parentheses how many differences exceed 3 (0.27 % are expected to by "
+        "chance). Where no age is given, chips of AIHWKit are one day old. AIHWKit computes with "
+        "its torch tile, which supports neither IR drop nor weight noise (`w_noise`), so these "
+        "two are imported but not compared.",
         "",
-        "| case | conductances | array | array, `apply_noise` | accuracy here | accuracy there "
-        "| difference |",
+        "| case | conductances | array | array, `apply_noise` | accuracy, cimsim | accuracy, "
+        "library | difference |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in done.items():
@@ -598,12 +602,12 @@ def page(done: dict[str, Any]) -> str:
         )
     causes = [f"- **{name}**: {CAUSES[name]}" for name in done if name in CAUSES]
     seconds = sum(found["seconds"] for found in done.values())
-    lines += ["", "Where they disagree:", "", *causes] if causes else []
+    lines += ["", "Causes of the differences:", "", *causes] if causes else []
     lines += [
         "",
         f"aihwkit {_version('aihwkit')}, CrossSim {_version('CrossSim')}; {versions()} "
-        f"{platform.machine()}, {seconds / 60:.1f} CPU minutes. Seeds: chips 0 to "
-        f"{CHIPS - 1} here, the global seed 1 there.",
+        f"{platform.machine()}, {seconds / 60:.1f} CPU minutes. Seeds: chips 0 to {CHIPS - 1} in "
+        "cimsim, the global seed 1 in the libraries.",
         "",
     ]
     return "\n".join(lines)

@@ -126,7 +126,8 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         ", ".join(f"`{name}`" for name, is_measured in measured.items() if is_measured is wanted)
         for wanted in (True, False)
     )
-    yield f"Each of the following is compared with {others}, and not with each other:"
+    yield "For each condition, each of the following methods is compared with the best of "
+          f"{others}:"
     yield ""
     for ours in comparison.own:
         gaps = {
@@ -140,14 +141,16 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         lost = {where: of for where, of in gaps.items() if of.loses}
         losses += [(ours, where, of) for where, of in lost.items()]
         yield (
-            f"- `{ours}` is behind the best of them by at most one standard error of the "
-            f"difference under {len(gaps) - len(lost)} of {len(gaps)} conditions; "
+            f"- `{ours}` is ahead, or behind by at most one standard error of the difference, "
+            f"under {len(gaps) - len(lost)} of {len(gaps)} conditions; "
             f"{'; '.join(distances(comparison, gaps))}."
         )
     yield ""
     yield (
-        "Only methods with two training seeds count, and chips that do not age count once. The "
-        "best is the best of the table below, so a part of its lead is chance."
+        "Only methods with at least two training seeds are compared, and ages with identical "
+        "scores count once. The best method is chosen by the test scores of the tables below, so "
+        "part of its lead is chance. The following table shows the conditions under which a "
+        "method is behind by more than one standard error."
     )
     if missing:
         yield from ("", f"Not measured with two seeds yet: {missing}.")
@@ -209,9 +212,9 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
         max(about.sign * of.mean for of in column) for column in zip(*rows.values(), strict=True)
     ]
     yield (
-        f"Test {about.measure}: mean over training seeds ± standard error; the best mean of "
-        "a column is bold. *s*: duration of a training, or of all trainings that a tuned method "
-        "chooses from, while other processes ran."
+        f"Test {about.measure}: mean over training seeds ± standard error; the best mean of a "
+        "column is bold. *s* is the duration of one training in seconds (for a tuned method, of "
+        "all trainings that it chooses from), measured while other processes were running."
     )
     yield ""
     names = [f"noise {level:g}, {age}" for age, level in comparison.conditions]
