@@ -1,11 +1,11 @@
-"""Methods of the field against plain training with the same noise, on the digits.
+"""Published training methods, compared with plain training with the same noise, on the digits.
 
     python -m benchmarks.field_methods [--seeds 0,1,2] [--runs runs/field-methods]
 
 Sharpness-aware minimization, negative feedback, percentiles over chips, right-censored noise and
-learned ranges of the inputs, each with the setting of its ``GRID`` that is best on training images
-that were held out, with other training seeds and other chips than those reported. What is finished
-is kept: the same command continues where it was stopped.
+learned ranges of the inputs. The setting of each method is the best of its ``GRID`` on held-out
+training images, with other training seeds and other chips than in the report. What is finished is
+kept: the same command continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -153,29 +153,30 @@ def _markdown(outcomes: Sequence[Outcome], bent: Sequence[Outcome], seeds: Seque
             "",
             f"    python -m benchmarks.field_methods --seeds {','.join(map(str, seeds))}",
             "",
-            f"Test accuracy in % of an MLP over {CHIPS} chips that no training has used and "
-            f"{len(seeds)} training seeds, {COMMON['epochs']} epochs, Adam {COMMON['lr']:g}: mean "
-            "± standard error of the mean (worst chip). Noise is a factor on every noise of the "
-            "profile; chips are fresh. The best mean of a column is bold. The setting in "
-            "parentheses is the best of a small grid by the mean accuracy over the four levels of "
-            f"noise, on {len(load_data(str(COMMON['data']), None).train_x) - TUNING_SAMPLES} "
-            "training images that the training of the grid left out, with two other seeds and "
-            "three other chips. *Standard* is Gaussian weight noise with clipping at 2.5 sigma; "
-            "noise-aware training has noise 2 and clipping at 1.5 sigma where the table has no "
-            "other noise. "
-            "The test has 360 images, so that differences below about a point are not established.",
+            f"The table shows the test accuracy in % of an MLP on {CHIPS} chips that were not "
+            f"used in training, with {len(seeds)} training seeds, {COMMON['epochs']} epochs, and "
+            f"Adam with a learning rate of {COMMON['lr']:g}: mean ± standard error of the mean "
+            "(worst chip). Noise is a factor on every noise of the profile; chips are newly "
+            "programmed. The best mean of a column is bold. The setting in parentheses is the "
+            "best of a small grid: it has the best mean accuracy over the four levels of noise "
+            f"on {len(load_data(str(COMMON['data']), None).train_x) - TUNING_SAMPLES} held-out "
+            "training images, with two other seeds and three other chips. *Standard* is Gaussian "
+            "weight noise with clipping at 2.5 sigma. Noise-aware training uses noise 2 and "
+            "clipping at 1.5 sigma, unless the table states another noise. The test set has 360 "
+            "images, so differences below about one point are not significant.",
             "",
             *markdown(outcomes, AXIS),
             "",
-            "Forward passes of a training step, each with its backward pass: 1; SAM 2; the "
-            "percentile and negative feedback 4.",
+            "A training step computes one forward and backward pass; SAM computes two, and the "
+            "percentile and negative feedback compute four.",
             "",
-            "## A table of errors in the readout",
+            "## A readout with a table of errors",
             "",
-            "The same, with default settings of each method, on the same profile with an error of "
-            "kind `measured` in its ADC: a mean error against the sign of the result, 12 % of the "
-            "range at half the range and 45 % at the full range, and a spread of 2 to 6 %. The "
-            "table is made up, because no measured one is public.",
+            "The same comparison with the default settings of each method, on the same profile "
+            "with an error of kind `measured` in its ADC. The mean error has the opposite sign "
+            "of the result, and is 12 % of the range at half of the range and 45 % at the full "
+            "range; the standard deviation is 2 to 6 % of the range. The values are made up, "
+            "because no measured table is public.",
             "",
             *markdown(bent, AXIS),
             "",

@@ -3,13 +3,14 @@
     python -m benchmarks.fogzo --data-dir DIR [--steps 600] [--seeds 3] [--many] [--long]
         [--runs runs/fogzo]
 
-A 784-10-10 network (7,960 parameters) on MNIST whose weights have 2 bits of a fixed scale. Trained
-by the straight-through estimator, by n-SPSA and by FOGZO, each with Adam and with momentum at the
-best of three rates (cosine decay). The loss is that of the quantized network on 10,000 training
-images. A backward pass counts as two forwards. ``--many`` adds n-SPSA with n = 7,960, one pair of
-forwards for each parameter, as the published comparison does, with one seed and the optimizer and
-rate that were best for n = 100 (about two seconds a step). ``--long`` also gives the cheap methods
-ten times the steps (an hour on one thread). What is finished is kept in ``--runs``.
+Trains a 784-10-10 network (7,960 parameters) with 2-bit weights of a fixed scale on MNIST, by the
+straight-through estimator, by n-SPSA and by FOGZO, each with Adam and with momentum at the best of
+three rates (cosine decay). The loss is measured with the quantized network on 10,000 training
+images. A backward pass counts as two forward passes. ``--many`` adds n-SPSA with n = 7,960, which
+is one pair of forward passes for each parameter as in the published comparison, with one seed and
+the optimizer and rate that were best for n = 100 (about two seconds per step). ``--long`` also
+trains the cheap methods for ten times the steps (an hour on one thread). Finished results are kept
+in ``--runs``.
 """
 
 from __future__ import annotations
@@ -154,20 +155,22 @@ def main() -> None:
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, RESULTS / "fogzo.png")
     text = [
-        "# FOGZO and n-SPSA against the straight-through estimator",
+        "# FOGZO and n-SPSA, compared with the straight-through estimator",
         "",
         f"    python -m benchmarks.fogzo --data-dir DIR --steps {given.steps} --seeds {given.seeds}"
         + " --many" * given.many
         + " --long" * given.long,
         "",
-        f"784-10-10 network (7,960 parameters), MNIST, 2-bit weights of the fixed ranges {RANGES}, "
-        f"{given.steps} steps of {BATCH} images, rate with cosine decay; training loss, mean ± "
-        "standard error over seeds, with each optimizer at the best of three rates"
-        + (" (two of them for the long trainings)" if given.long else "")
-        + (", n = 7,960 at that of n = 100" if given.many else "")
-        + ". FOGZO has beta = 0.999; its default, 1 - 1/d, is 0.99987 here.",
+        "A 784-10-10 network (7,960 parameters) is trained on MNIST with 2-bit weights of the "
+        f"fixed ranges {RANGES}, for {given.steps} steps of {BATCH} images with cosine decay of "
+        "the learning rate. The table shows the training loss, mean ± standard error over seeds, "
+        "with the best of three learning rates for each optimizer"
+        + (" (of two for the long trainings)" if given.long else "")
+        + ("; n = 7,960 uses the learning rate of n = 100" if given.many else "")
+        + ". A backward pass counts as two forward passes. FOGZO uses beta = 0.999; its default, "
+          "1 - 1/d, is 0.99987 here.",
         "",
-        f"| method | forwards a step | {' | '.join(OPTIMIZERS)} |",
+        f"| method | forward passes per step | {' | '.join(OPTIMIZERS)} |",
         "|---|---|" + "---|" * len(OPTIMIZERS),
         *rows,
         "",

@@ -4,17 +4,17 @@
         [--window 1024] [--batch-size 4] [--chips 5] [--runs runs/gpt2] [--arm NAME]
     python -m benchmarks.gpt2 --tiny --out FILE.md
 
-The published weights (``--weights`` is a name on the Hugging Face hub, or a folder) are put on
-``pcm-ibm-2020``, all but the head that is tied to the embedding. Evaluated are the weights as they
-are; and after the same number of steps each from the same weights: tuned without the device, by
-standard noise-aware training (Gaussian noise in the autograd graph, no converters), with the whole
-device in the forward pass, and so with the digital model as a teacher beside the labels (recipe
-``llm``). Perplexity is per token of GPT-2's own vocabulary, over windows that do not overlap. What
-is finished is kept, arm by arm: the same command goes on.
+Converts the published weights (``--weights`` is a name on the Hugging Face hub, or a folder) for
+``pcm-ibm-2020``, except the head, which is tied to the embedding. Evaluates the published weights,
+and the same weights after equal numbers of tuning steps: digitally, by standard noise-aware
+training (Gaussian noise in the autograd graph, no converters), with the whole chip in the forward
+pass, and with the whole chip and the digital model as an additional teacher (recipe ``llm``).
+Perplexity is per token of GPT-2's vocabulary, over windows that do not overlap. Finished results
+are kept, so the same command resumes.
 
-The whole table has not been run: it needs a GPU and the download of weights and tokenizer. What
-runs everywhere, and is tested, is ``--tiny``: a random GPT-2 of two layers that reads the bytes of
-this file for a few steps. Its numbers mean nothing.
+The full table has not been measured: it needs a GPU, and the download of weights and tokenizer.
+``--tiny`` runs everywhere and is tested: it trains a random GPT-2 of two layers on the bytes of
+this file for a few steps. Its numbers have no meaning.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpt2.md")
     given = parser.parse_args(arguments)
     if given.tiny and given.out is None:
-        parser.error("--tiny measures nothing: say by --out where its table goes")
+        parser.error("--tiny measures nothing: give the file of its table by --out")
     if given.tiny:
         given.steps, given.window, given.chips, given.lr = 3, 16, 2, 1e-3
     elif given.data_dir is None:
@@ -281,9 +281,9 @@ def _heading(model: nn.Module, texts: Texts, given: argparse.Namespace) -> list[
         f"--seed {given.seed}`",
         "",
         f"{count / 1e6:.1f} M parameters, {what}: {len(texts.train):,} windows of {given.window} "
-        f"tokens to train on, {len(texts.test):,} to test. Device `{PROFILE}`, converters of 8 "
-        f"bits, head digital. Test perplexity per token: mean over {given.chips} unseen chips ± "
-        "standard error (worst chip).",
+        f"tokens to train on, {len(texts.test):,} to test. The profile is `{PROFILE}` with 8-bit "
+        "converters; the head stays digital. The table shows the test perplexity per token: mean "
+        f"over {given.chips} chips that were not used in training ± standard error (worst chip).",
         "",
     ]
 

@@ -1,11 +1,11 @@
-"""Training and inference on one CUDA GPU, beside plain PyTorch: bf16 autocast, shapes that fill it.
+"""Training and inference on one CUDA GPU, compared with plain PyTorch, in bf16 autocast.
 
     python -m benchmarks.gpu
 
-Needs no arguments. First checks that the Triton kernels compute what plain torch computes on this
-GPU, then times the workloads below in turns: the digital model and cimsim on both devices of
-:mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Ends with a message
-where there is no GPU.
+Checks that the Triton kernels compute the same as plain torch on this GPU, then times the workloads
+below, which are large enough to fill it, in alternation: the digital model, and cimsim with both
+profiles of :mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Exits with
+a message if there is no GPU.
 
 | name | model                                                       | batch              |
 |------|-------------------------------------------------------------|--------------------|
@@ -182,9 +182,10 @@ def table(found: list[dict[str, object]]) -> str:
         "# Speed on a GPU",
         "",
         f"`python -m benchmarks.gpu`. {torch.cuda.get_device_name()}, torch {torch.__version__}, "
-        f"cimsim {cimsim.__version__}; bf16 autocast. Time over plain PyTorch's, milliseconds (in "
-        "parentheses those of all kernels of one profiled call: the GPU waits for the rest), "
-        "MiB above what lay in memory before.",
+        f"cimsim {cimsim.__version__}; bf16 autocast. Each cell shows the time as a multiple of "
+        "plain PyTorch's time; the time in milliseconds (in parentheses, the time of all kernels "
+        "in one profiled call; the GPU is idle for the rest); and the peak memory in MiB above "
+        "the memory that was in use before.",
     ]
     for task in ("training", "inference"):
         lines += ["", f"## {task.capitalize()}", "", f"| | {' | '.join(works)} |"]

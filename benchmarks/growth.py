@@ -1,17 +1,17 @@
-"""How memory and time of a training step grow with the model, and where that leads.
+"""How memory and time of a training step grow with the model, with an extrapolation.
 
     python -m benchmarks.growth [--sizes 1,3,10,30,100] [--anew]
 
-GPTs of 1 to 100 million parameters, one Adam step at a time on one thread, in float32: digitally,
-on ``pcm-ibm-2020`` with a fresh chip in every forward, and so with every block recomputed in
-backward. Each measurement is a process of its own: the peak of its resident memory above what it
-held before the model was built, and the processor time of a step. A law is fitted to each, and
-carried on to 1 to 10 billion parameters; which numbers were measured and which are carried on is
-said in table and figure. At the end, a model of 7 billion parameters is converted on the meta
-device.
+Measures Adam steps of GPTs with 1 to 100 million parameters on one thread, in float32: digital, on
+``pcm-ibm-2020`` with a new chip in every forward pass, and the same with every block recomputed in
+the backward pass. Each measurement runs in a separate process, and records the peak of its resident
+memory minus the memory before the model was built, and the processor time of a step. Fits formulas
+to both, and extrapolates them to 1 to 10 billion parameters; tables and figure distinguish measured
+from extrapolated numbers. At the end, converts a model of 7 billion parameters on the meta device.
 
-What is measured is kept in ``benchmarks/results/growth.csv``: the same command goes on, ``--anew``
-begins again. Writes ``growth.md``, ``growth.png`` and ``.svg`` beside it. Linux only.
+Finished measurements are kept in ``benchmarks/results/growth.csv``, so the same command resumes;
+``--anew`` starts again. Writes ``growth.md``, ``growth.png`` and ``.svg`` to the same folder. Linux
+only.
 """
 
 from __future__ import annotations
@@ -368,17 +368,17 @@ def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -
         "# Growth",
         "",
         f"`python -m benchmarks.growth --sizes {sizes}`: one training step (forward, backward, "
-        "Adam) of a GPT on "
-        f"one thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on "
-        "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is "
-        "the peak of the process above what it held before the model was built; time is processor "
-        "time of the fastest of a few steps.",
+        f"Adam) of a GPT on one thread, in float32, with windows of {LENGTH} tokens. *Analog* is "
+        f"`{PROFILE}`, with every layer on a new chip in every forward pass; *recomputed* does "
+        "not keep the activations of a block. Memory is the peak memory of the process minus its "
+        "memory before the model was built; time is the processor time of the fastest of a few "
+        "steps.",
         "",
         "![Memory and time](growth.png)",
         "",
         "## Measured",
         "",
-        "| parameters | arm | tokens | MB | bytes/parameter | by the law (MB) | ms/token |",
+        "| parameters | arm | tokens | MB | bytes/parameter | fitted (MB) | ms/token |",
         "|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -394,15 +394,17 @@ def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -
 
 def _laws(laws: dict[str, Law]) -> list[str]:
     lines = [
-        "## The law",
+        "## Fitted formulas",
         "",
-        "Bytes = p + b L + max(12 P + K, 16 P) with K = (c W + k w + 12 V) T, and seconds = d P + "
-        "e P T: P parameters, L weights of the largest layer, w width, W width times depth, V "
-        "vocabulary, T tokens of a step. p, b, d, e and one of c and k are fitted to the rows "
-        "above by least squares of relative errors; the rest follows from the code.",
+        "A step needs p + b L + max(12 P + K, 16 P) bytes, with K = (c W + k w + 12 V) T, and "
+        "takes d P + e P T seconds. P is the number of parameters, L the number of weights of "
+        "the largest layer, w the width, W the width times the depth, V the size of the "
+        "vocabulary, and T the number of tokens in a step. p, b, d, e and one of c and k are "
+        "fitted to the rows above by least squares of the relative errors; the other terms "
+        "follow from the code.",
         "",
-        "| arm | p (MB) | b (bytes) | c (bytes) | k (bytes) | d (ns) | e (ns) | memory off by at "
-        "most |",
+        "| arm | p (MB) | b (bytes) | c (bytes) | k (bytes) | d (ns) | e (ns) | largest error of "
+        "memory |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for arm, law in laws.items():
@@ -414,27 +416,31 @@ def _laws(laws: dict[str, Law]) -> list[str]:
     return [
         *lines,
         "",
-        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is "
-        "kept for backward (K) goes as gradients come, so a step is largest before backward (12 "
-        "P + K) or at its end (16 P). Kept are a number of vectors per token and block (c W T); "
-        "with blocks recomputed the input of each block (c = 4), and all that one block keeps "
-        "(k w T); besides the logits, their logarithmic softmax and its gradient. A training "
-        "chip lives as long as one layer's forward or backward, so what the simulator adds is "
-        "counted in weights of one layer (b), not of the model. Programming costs the same "
-        "whatever the batch (d), products go with the tokens (e).",
+        "The terms have these causes. A weight, its gradient and Adam's two moments take 4 bytes "
+        "each. The backward pass frees the kept tensors (K) while it creates the gradients, so "
+        "the peak is either before the backward pass (12 P + K) or at its end (16 P). Without "
+        "recomputation, each block keeps some vectors per token (c W T); with recomputation, "
+        "each block keeps only its input (c = 4), and one block at a time keeps all of its "
+        "vectors (k w T). In addition, the step keeps the logits, their log-softmax and its "
+        "gradient (12 V T). A chip exists only during the forward or backward pass of one layer, "
+        "so the memory of the simulator is proportional to the weights of the largest layer (b), "
+        "not of the model. Programming takes the same time for every batch size (d); the time of "
+        "the products is proportional to the number of tokens (e).",
     ]
 
 
 def _carried_on(laws: dict[str, Law]) -> list[str]:
     lines = [
-        f"## Carried on to 1 to 10 billion parameters ({LARGE_TOKENS:,} tokens a step on each GPU)",
+        f"## Extrapolation to 1 to 10 billion parameters ({LARGE_TOKENS:,} tokens per step on "
+        "each GPU)",
         "",
-        "Nothing in this part was measured. The 16 bytes of a parameter become what follows from "
-        "the dtypes of weight, gradient and Adam's means: 16, 12 and 8; b, c and k are those of "
-        "the law, for activations in float32. FSDP shares the bytes of a parameter; three blocks, "
-        "or embedding and head with their gradients, are whole at a time (float32). "
-        f"The vocabulary is {LARGE_VOCABULARY:,}. Tokens in windows up to 2,048: attention keeps "
-        "no table of all pairs. GB:",
+        "This part is computed, not measured. A parameter takes 16, 12 or 8 bytes, depending on "
+        "the dtypes of weight, gradient and Adam's moments; b, c and k are the fitted values, "
+        "for activations in float32. FSDP distributes the parameters over the GPUs; in addition, "
+        "each GPU holds the complete weights of two blocks and the gradients of one, or the "
+        "embedding and the head with their gradients (float32). The vocabulary is "
+        f"{LARGE_VOCABULARY:,}. Windows have up to 2,048 tokens, and attention does not keep a "
+        "matrix of all pairs. Memory in GB:",
         "",
         "| parameters | arm | "
         + " | ".join(f"{name}, one GPU" for name in STATES)
@@ -452,7 +458,8 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
             lines.append(f"| {shape.parameters / 1e9:.1f} B | {arm} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"Largest GPT (depth = width / 128) within nine tenths of {GPU_GB} GB, billions:",
+        "Number of parameters, in billions, of the largest GPT (depth = width / 128) that fits "
+        f"into nine tenths of {GPU_GB} GB:",
         "",
         "| arm | "
         + " | ".join(f"{name}, one GPU" for name in STATES)
@@ -466,23 +473,24 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
     return [
         *lines,
         "",
-        "What to doubt. b was found with the CPU's kernels, which put a weight on its cells in one "
-        "pass; in plain torch on a GPU every effect of a profile is a temporary of its own. Adam "
-        "over many tensors at once, which torch prefers on a GPU, needs about 4 bytes per "
-        "parameter more while it steps. A GPU's allocator wastes some. bfloat16 weights lose small "
-        "updates, and chips are written from the rounded weights. Each process of `--parallel "
-        "shard` builds the whole model in its CPU memory once before it keeps its part (4 bytes "
-        "per parameter).",
+        "Limitations: b was measured with the CPU kernels, which program a weight in one pass; "
+        "in plain torch on a GPU, every effect of a profile allocates a temporary tensor. The "
+        "multi-tensor implementation of Adam, which torch prefers on a GPU, needs about 4 more "
+        "bytes per parameter during its step. The allocator of a GPU wastes some memory. "
+        "bfloat16 weights lose small updates, and chips are programmed from the rounded weights. "
+        "With `--parallel shard`, each process first builds the whole model in CPU memory (4 "
+        "bytes per parameter), and then keeps its part.",
     ]
 
 
 def _conversion(converted: dict[str, float]) -> list[str]:
     return [
-        "## Converting without the numbers (measured)",
+        "## Conversion on the meta device (measured)",
         "",
-        f"`cimsim.convert` of a GPT of {converted['parameters'] / 1e9:.2f} billion parameters on "
-        f"the meta device: {converted['layers']} analog layers, {converted['seconds']:.2f} s of "
-        f"processor time, {converted['bytes'] / 1e6:.1f} MB more resident memory.",
+        f"`cimsim.convert` of a GPT with {converted['parameters'] / 1e9:.2f} billion parameters "
+        f"on the meta device converts {converted['layers']} layers, and needs "
+        f"{converted['seconds']:.2f} s of processor time and {converted['bytes'] / 1e6:.1f} MB of "
+        "additional resident memory.",
     ]
 
 

@@ -1,15 +1,15 @@
-"""IR drop: how fast the wires of a crossbar are solved, and how exactly.
+"""IR drop: time and accuracy of solving the wires of a crossbar.
 
     python benchmarks/ir_drop.py [--sizes 64,128,256]
     python benchmarks/ir_drop.py --training
 
-With ``--training``: a training step of layers with and without wires, which replaces only its
-section of the results.
+With ``--training``, measures a training step of layers with and without wires, and replaces only
+this section of the results.
 
-One process, one thread. The solvers take turns, round by round, and their medians go to
-``benchmarks/results/``. They are compared with SuperLU's direct solution of the nodal equations
-(SciPy), and with badcrossbar if it is installed (``pip install --no-deps badcrossbar
-pathvalidate sigfig`` is enough; without pycairo it computes but does not draw).
+Runs in one process on one thread. The solvers alternate in each round, and their medians are
+written to ``benchmarks/results/``. They are compared with SuperLU's direct solution of the nodal
+equations (SciPy), and with badcrossbar if it is installed (``pip install --no-deps badcrossbar
+pathvalidate sigfig`` is sufficient; without pycairo it computes but does not draw).
 """
 
 from __future__ import annotations
@@ -227,11 +227,12 @@ def _training_section() -> str:
         "",
         "    python benchmarks/ir_drop.py --training",
         "",
-        "Milliseconds of forward and backward pass of one layer on a new chip, with the gradient "
-        f"of its input, on tiles of {TILE} x {TILE} cells, without wires and with {WIRE_OHM:g} ohm "
-        f"for each segment. One thread, {STEPS} interleaved rounds: the median time, and the "
-        "median of the ratio in a round. The wires are solved once in a step, and once more with "
-        "their gradient, whatever the number of inputs.",
+        "The table shows milliseconds of a forward and backward pass of one layer on a new chip, "
+        f"including the gradient of its input. Tiles have {TILE} x {TILE} cells, without wires or "
+        f"with {WIRE_OHM:g} ohm per wire segment. Times are medians of {STEPS} interleaved rounds "
+        "on one thread, and the ratio is the median of the ratios of each round. A step solves "
+        "the wires once in the forward pass and once more for the gradient, independent of the "
+        "number of inputs.",
         "",
         "| layer | profile | crossbars | without wires | with wires | ratio |",
         "|---|---|---|---|---|---|",
@@ -306,12 +307,13 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
         "",
         "    python benchmarks/ir_drop.py",
         "",
-        f"Milliseconds per n x n crossbar, median of interleaved runs ({_runs(sizes)}), one "
-        f"thread. Cells of {1e6 * G_MIN_S:g} to {1e6 * G_MAX_S:g} µS, {WIRE_OHM:g} ohm for each "
-        "segment. In brackets how many times as fast as SuperLU for all of `G_eff` (SciPy's `splu` "
-        "of the nodal equations, minimum-degree ordering, one factorization and n right-hand "
-        "sides). `G_eff` is found once per programming; after that a batch of inputs is one matrix "
-        "product, while what is solved for one vector is solved again for the next.",
+        "The table shows milliseconds per n x n crossbar: the median of interleaved runs "
+        f"({_runs(sizes)}) on one thread. Cells have {1e6 * G_MIN_S:g} to {1e6 * G_MAX_S:g} µS, "
+        f"and each wire segment has {WIRE_OHM:g} ohm. The number in parentheses is the speedup "
+        "over SuperLU for the whole matrix `G_eff` (SciPy's `splu` of the nodal equations, "
+        "minimum-degree ordering, one factorization and n right-hand sides). `G_eff` is computed "
+        "once per programming, and then multiplies every batch of inputs; a solution for one "
+        "vector must be computed again for the next vector.",
         "",
         "| solver | " + " | ".join(f"{size} x {size}" for size in sizes) + " |",
         "|---|" + "---|" * len(sizes),

@@ -3,11 +3,11 @@
     python -m benchmarks.lora --data-dir DIR [--noise 2] [--seeds 0,1,2] [--chips 5]
         [--runs runs/lora]
 
-A small convolutional network is trained digitally on Fashion-MNIST. Its weights are frozen and put
-on chips of ``pcm-ibm-2020``; then low-rank adapters of the PEFT library, which stay digital, are
-tuned for MNIST, and the network is evaluated on chips at one second, one day and one year. The
-adapters are tuned on the digital base, against a new chip of a random age in each step, or on the
-chip that they are used on. What is finished is kept: the same command goes on.
+A small convolutional network is trained digitally on Fashion-MNIST. Its frozen weights are
+programmed to chips of ``pcm-ibm-2020``; then low-rank adapters of the PEFT library, which stay
+digital, are tuned for MNIST, and the network is evaluated on chips after one second, one day and
+one year. The adapters are tuned on the digital base, against a new chip of a random age in each
+step, or on the chip that they are used on. What is finished is kept: the same command goes on.
 """
 
 from __future__ import annotations
@@ -217,23 +217,23 @@ def _write(records: Records, given: argparse.Namespace) -> None:
         f"    python -m benchmarks.lora --data-dir DIR --noise {given.noise:g} "
         f"--seeds {given.seeds} --chips {given.chips}",
         "",
-        f"A network of two convolutions (16 and 32 channels) and two linear layers (128 and "
-        f"10 outputs) is trained digitally on 20,000 images of "
-        f"Fashion-MNIST for {FIRST_EPOCHS} epochs (test accuracy {first:.1%}). All of its layers "
-        f"but the last are frozen on `pcm-ibm-2020` with {given.noise:g} times its noise. "
-        f"Digital adapters of rank {RANK} at these layers and a digital last layer are tuned for "
-        f"MNIST, on {TRAIN:,} images for {EPOCHS} epochs. Accuracy in percent on the first "
-        f"{TEST:,} test images: mean over {given.chips} chips of each tuning seed "
-        f"({given.seeds}) ± standard error of the seeds (worst chip). Without a chip: "
-        f"{_cell(records.by_seed('digital', ''))}.",
+        "A network with two convolutions (16 and 32 channels) and two linear layers (128 and 10 "
+        f"outputs) is trained digitally on 20,000 images of Fashion-MNIST for {FIRST_EPOCHS} "
+        f"epochs (test accuracy {first:.1%}). All of its layers except the last are frozen on "
+        f"chips of `pcm-ibm-2020` with {given.noise:g} times the noise of the profile. Digital "
+        f"adapters of rank {RANK} at these layers and a digital last layer are tuned for MNIST, "
+        f"on {TRAIN:,} images for {EPOCHS} epochs. The table shows the accuracy in % on the first "
+        f"{TEST:,} test images: mean over {given.chips} chips for each tuning seed "
+        f"({given.seeds}) ± standard error over the seeds (worst chip). Without a chip, the "
+        f"accuracy is {_cell(records.by_seed('digital', ''))}.",
         "",
-        "| tuning | " + " | ".join(AGES) + " | processor s |",
+        "| tuning | " + " | ".join(AGES) + " | CPU time (s) |",
         "|---" * (len(AGES) + 2) + "|",
         *rows,
         "",
-        "Chips of evaluation are never used in training, except by the last row, where each chip "
-        "has adapters of its own, tuned with batches in an order of their own. The trained base "
-        "network is the same for all seeds. Processor seconds are of one tuning.",
+        "The chips of the evaluation are not used in training, except in the last row, where "
+        "adapters are tuned separately for each chip, with a separate order of the batches. The "
+        "base network is the same for all seeds. CPU time is the time of one tuning.",
         "",
         f"{versions()} peft {peft.__version__}.",
         "",

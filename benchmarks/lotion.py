@@ -2,12 +2,12 @@
 
     python -m benchmarks.lotion --data-dir DIR [--seeds 3] [--epochs 3] [--runs runs/lotion]
 
-First linear regression with a power-law covariance in 1000 dimensions, weights of 4 bits: exact
-curvature. Every method has the rates and weights that are best on other seeds than those reported;
-training with rounding has the scale of the weights or a fixed one. Then the character GPT on
-tiny-shakespeare with weights of 4 and of 3 bits: trained without rounding, then one more epoch of
-each method from there, curvature from the mean squared gradients; each method's weights are rounded
-to the nearest for the evaluation.
+The first task is linear regression with a power-law covariance in 1000 dimensions, 4-bit weights
+and the exact curvature. The rates and weights of every method are chosen on other seeds; QAT uses
+the scale of the current weights or a fixed scale. The second task is the character GPT on
+tiny-shakespeare with 4, 3 and 2-bit weights: it is trained without rounding, and then for one more
+epoch with each method, with the curvature from mean squared gradients. For the evaluation, the
+weights of each method are rounded to the nearest level.
 """
 
 from __future__ import annotations
@@ -57,19 +57,21 @@ def main() -> None:
         f"    python -m benchmarks.lotion --seeds {given.seeds}"
         + (f" --data-dir DIR --epochs {given.epochs}" if given.data_dir is not None else ""),
         "",
-        f"Linear regression, d = {DIMENSION}, eigenvalues of the covariance k^-{POWER}, {BITS}-bit "
-        "weights with one scale (largest magnitude), Adam from the unquantized optimum, "
-        f"{STEPS} steps. Loss of the rounded weights, mean ± standard error over {given.seeds} "
-        f"seeds. Rates ({RATES[0]:g} to {RATES[-1]:g}) and LOTION's weight ({WEIGHTS[0]:g} to "
-        f"{WEIGHTS[-1]:g}) are those that are best on {len(TUNING)} other seeds. QAT has the scale "
-        "of the present weights, or keeps that of the optimum.",
+        f"The first task is a linear regression with d = {DIMENSION}, covariance eigenvalues "
+        f"k^-{POWER} and {BITS}-bit weights with one scale (the largest magnitude), trained by "
+        f"Adam from the unquantized optimum for {STEPS} steps. The table shows the loss of the "
+        f"rounded weights, mean ± standard error over {given.seeds} seeds. Learning rates "
+        f"({RATES[0]:g} to {RATES[-1]:g}) and the weight of LOTION's term ({WEIGHTS[0]:g} to "
+        f"{WEIGHTS[-1]:g}) are chosen on {len(TUNING)} other seeds. The scale of QAT follows the "
+        "current weights, or is fixed at the scale of the optimum.",
         "",
         "| covariance | " + " | ".join(METHODS) + " |",
         "|---|" + "---|" * len(METHODS),
         *(_regression(rotated, given.seeds) for rotated in (False, True)),
         "",
-        "Without correlations every weight is rounded for itself, and rounding to the nearest is "
-        "best: nothing can be gained. With them, weights can make up for one another's rounding.",
+        "Without correlations, the rounding of each weight is independent of the others, and "
+        "rounding to the nearest level is optimal, so no method can improve on PTQ. With "
+        "correlations, one weight can compensate for the rounding of another.",
     ]
     if given.data_dir is not None:
         lines += ["", *_gpt(given)]
@@ -180,11 +182,12 @@ def _gpt(given: argparse.Namespace) -> list[str]:
     data = load_data("tinyshakespeare", given.data_dir)
     first = _trained(given, "first", {"epochs": given.epochs, "lr": 0.002})
     lines = [
-        f"Character GPT (0.82 million parameters), tiny-shakespeare: {given.epochs} epochs without "
-        f"rounding, then one more of each method, {given.seeds} seeds (order of the data). "
-        "Validation loss in nats per character ± standard error, weights of all linear layers "
-        "rounded to the nearest (one scale for each row). PTQ has had one more epoch of ordinary "
-        "training.",
+        "The second task is a character GPT (0.82 million parameters) on tiny-shakespeare, "
+        f"trained for {given.epochs} epochs without rounding, and then for one more epoch with "
+        f"each method; the {given.seeds} seeds change the order of the data. The table shows the "
+        "validation loss in nats per character ± standard error, with the weights of all linear "
+        "layers rounded to the nearest level (one scale per row). PTQ includes one more epoch of "
+        "ordinary training.",
         "",
         "| bits | PTQ | QAT (STE) | "
         + " | ".join(f"LOTION, weight {weight:g}" for weight in GPT_WEIGHTS)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.low_bits --data-dir DIR [--epochs 2] [--seeds 2] [--runs runs/low-bits]
 
-The library's GPT (4 blocks of width 128) with every linear layer quantized but the head; no device.
-Validation loss in nats per character, its curve over epochs, and whether any step was not finite.
+The GPT of cimsim (4 blocks of width 128) with all linear layers quantized except the head, without
+a chip. Reports the validation loss in nats per character, the training loss of each epoch, and
+whether a training diverged.
 """
 
 from __future__ import annotations
@@ -86,14 +87,15 @@ def main() -> None:
         f"    python -m benchmarks.low_bits --data-dir DIR --epochs {given.epochs} "
         f"--seeds {given.seeds}",
         "",
-        "tiny-shakespeare, 0.82 million parameters, windows of 64 characters, batch 32, AdamW "
-        "0.002 with cosine decay; all linear layers but the head quantized. Validation loss in "
-        "nats per character (mean ± standard error over seeds), training loss of each epoch, "
-        "seconds an epoch. The published figures (C4 accuracy of a model a thousand times as "
-        "large: 0.3751 affine, 0.3547 linear, 0.3399 STE at A1W1) are of another task; what can be "
-        "compared is the order.",
+        "A GPT with 0.82 million parameters and windows of 64 characters is trained on "
+        "tiny-shakespeare with batches of 32 and AdamW (0.002, cosine decay). All linear layers "
+        "except the head are quantized. The table shows the validation loss in nats per "
+        "character (mean ± standard error over seeds), the training loss of each epoch, and "
+        "seconds per epoch. The published results (accuracy on C4 of a model that is a thousand "
+        "times as large: 0.3751 affine, 0.3547 linear, 0.3399 STE at A1W1) are for another task, "
+        "so only the order of the methods can be compared.",
         "",
-        "| quantized | validation loss | training loss by epoch | s an epoch |",
+        "| quantization | validation loss | training loss by epoch | seconds per epoch |",
         "|---|---|---|---|",
         *rows,
         "",
