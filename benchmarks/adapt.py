@@ -5,7 +5,7 @@
 Trains the Fashion-MNIST CNN for PCM, and evaluates it one year after programming on chips with 5 %
 stuck cells, half of them at each end of the range: without adaptation, after each part of an
 adaptation alone, and after all parts together. Writes the table and the figure to
-``benchmarks/results/``. What is finished is kept: the same command goes on where it was stopped.
+``benchmarks/results/``. Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations

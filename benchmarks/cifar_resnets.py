@@ -7,7 +7,7 @@ ResNet-14, 20, 32 and 56 with the weights that CrossSim ships, as safetensors
 ``resnet14.safetensors`` and so on. Batch norm is folded into the convolutions, and all layers are
 on the chip. One of them is tuned: noise-aware with rule F, on a new chip at every step at an age up
 to 30 days, with the labels and the digital model as teacher. It is then compared with the published
-weights on ten chips after one day. What is finished is kept, so the same command resumes.
+weights on ten chips after one day. Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations

@@ -4,12 +4,11 @@
         [--method default ...] [--seeds 0,1,2] [--chips 10] [--runs runs/default]
     CIMSIM_RESNETS=WEIGHTS python -m benchmarks.default --data-dir DIR --task cifar10-resnet20
 
-Five tasks, reduced so that two CPU cores can train all of them, on four profiles. A tenth of the
-training data is held out of every training. The settings of the tuned methods are chosen for each
-noise and age on the held-out data, on chips that the report does not use; the tables show the test
-data on other chips. The unit of the error is the training seed, and methods are compared seed by
-seed. What is finished is kept, so the same command resumes; the page shows everything that is
-finished.
+The comparison trains five tasks, reduced so that two CPU cores can train all of them, for four
+profiles. A tenth of the training data is held out. The settings of the tuned methods are chosen on
+this held-out data, separately for each noise and age; the tables show results on test data and on
+other chips. Standard errors are computed over training seeds, and methods are compared seed by
+seed. Finished results are kept, so the same command resumes; the page shows all finished results.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Trains a CNN on 8x8 images of handwritten digits (which come with scikit-learn), digitally and with
 the recipe ``robust``; runs every study; and writes ``docs/example_report.html``. This takes about
-three minutes on one thread. Finished trainings and trials are kept in the folder: the same command
-continues there.
+three minutes on one thread. Finished trainings and trials are kept in the folder, so the same
+command resumes.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 For every noise model of aihwkit and every device model of CrossSim: the distributions of programmed
 and aged conductances and of reads, the outputs of one array, and the accuracy of one network over
 chips. Uses both libraries (CrossSim is not a package: put its folder on PYTHONPATH); the cases of a
-missing library are skipped. Finished cases are in benchmarks/results/exchange.json and are not
+missing library are skipped. Finished cases are kept in benchmarks/results/exchange.json and are not
 computed again; ``--again`` starts from scratch.
 """
 

@@ -4,8 +4,8 @@
 
 Sharpness-aware minimization, negative feedback, percentiles over chips, right-censored noise and
 learned ranges of the inputs. The setting of each method is the best of its ``GRID`` on held-out
-training images, with other training seeds and other chips than in the report. What is finished is
-kept: the same command continues where it was stopped.
+training images, with other training seeds and other chips than in the report. Finished results are
+kept, so the same command resumes.
 """
 
 from __future__ import annotations

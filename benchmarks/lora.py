@@ -7,7 +7,7 @@ A small convolutional network is trained digitally on Fashion-MNIST. Its frozen 
 programmed to chips of ``pcm-ibm-2020``; then low-rank adapters of the PEFT library, which stay
 digital, are tuned for MNIST, and the network is evaluated on chips after one second, one day and
 one year. The adapters are tuned on the digital base, against a new chip of a random age in each
-step, or on the chip that they are used on. What is finished is kept: the same command goes on.
+step, or on the chip that they are used on. Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations

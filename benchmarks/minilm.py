@@ -5,18 +5,20 @@
         [--sentences 1000] [--steps 160] [--runs runs/minilm] [--page]
 
 all-MiniLM-L6-v2 has 6 transformer blocks of width 384 and 22.6 million parameters: 10.6 million in
-the 36 linear layers that are converted, and most of the others in the table of words. Tables, layer
-norms, GELU and the products of attention stay digital. The package contains the published weights.
+the 36 linear layers that are converted, and most of the others in the embedding of words.
+Embeddings, layer norms, GELU and the products of attention stay digital. The package contains the
+published weights.
 
 Fidelity is the mean cosine between the embedding of a sentence on a chip and the digital one.
 Retrieval uses no labels: of 1,000 sentences, two are from each of 500 paragraphs of WikiText-2's
-validation and test texts. Each sentence searches for the other one of its paragraph among the
-remaining 999 by the cosine of their embeddings, all computed on the same chip.
+validation and test texts. For each sentence, the other sentences are ranked by the cosine of the
+embeddings, all computed on the same chip; the correct result is the other sentence of its
+paragraph.
 
 Tuning is distillation on sentences of WikiText-2's training text: the digital model is the teacher;
 the student runs on a new chip at every step, at an age that is log-uniform up to one year, with
-backward rule F. What is finished is kept, so the same command resumes; with ``--page`` it only
-writes the page of what is finished.
+backward rule F. Finished results are kept, so the same command resumes; with ``--page`` it only
+writes the page of the finished results.
 """
 
 from __future__ import annotations
@@ -288,7 +290,7 @@ def checked(encoder: Encoder, tokenizer: Any, weights: Path) -> str:
     if difference > 1e-5:
         raise SystemExit(f"the embeddings differ from sentence-transformers by {difference:.1e}")
     return (
-        f"the digital embeddings equal those of sentence-transformers "
+        "the digital embeddings agree with sentence-transformers "
         f"{sentence_transformers.__version__} within {difference:.0e}"
     )
 
@@ -349,20 +351,23 @@ def write(
         f"    python -m benchmarks.minilm --data-dir DIR --chips {given.chips} "
         f"--sentences {given.sentences} --steps {given.steps}",
         "",
-        "all-MiniLM-L6-v2: 22.6 million parameters, 10.6 million of them in 36 linear layers on "
-        "the chip. Tables of words and positions, layer norms, GELU, and the products of attention "
-        f"stay digital. As a check, {check}.",
+        "all-MiniLM-L6-v2 has 22.6 million parameters, of which 10.6 million are in the 36 "
+        "linear layers on the chip. The embeddings of words and positions, layer norms, GELU, "
+        f"and the products of attention stay digital. As a check, {check}.",
         "",
-        f"{sentences:,} sentences of WikiText-2's validation and test texts ({tokens:,} tokens), "
-        "two from each paragraph. *cosine*: between the embedding on a chip and the digital one, "
-        "mean over the sentences. *recall@1* and *MRR*: each sentence searches for the other one "
-        f"of its paragraph among {sentences - 1}, both embedded on the same chip; in %. All: mean "
-        f"over {given.chips} chips (seeds from 0) ± standard error of the mean.",
+        f"The test uses {sentences:,} sentences of WikiText-2's validation and test texts "
+        f"({tokens:,} tokens), two from each paragraph. *cosine* is the mean cosine between the "
+        "embedding of a sentence on a chip and its digital embedding. *recall@1* and *MRR*, in "
+        "%, measure how well the embedding of a sentence finds the other sentence of its "
+        f"paragraph among the other {sentences - 1}, with all embeddings computed on the same "
+        f"chip. All values are means over {given.chips} chips (seeds from 0) ± standard error of "
+        "the mean.",
         "",
-        f"Tuned: {given.steps} steps of {BATCH} sentences of the training text, seed 0, AdamW with "
-        f"a learning rate of {LR:g} that falls as a cosine, weights clipped at {CLIP_SIGMA:g} RMS "
-        "of their column, a new chip of the profile at every step with an age up to one year, "
-        "rule F; loss: 1 minus the cosine to the digital model, of tokens and of sentences.",
+        f"Tuning takes {given.steps} steps of {BATCH} sentences of the training text with seed 0, "
+        f"rule F, and AdamW with a learning rate that falls from {LR:g} along a cosine. Weights "
+        f"are clipped at {CLIP_SIGMA:g} times the RMS of their column, and every step uses a new "
+        "chip of the profile with an age of up to one year. The loss is 1 minus the cosine to "
+        "the digital model, for tokens and for sentences.",
         "",
         f"| weights | metric | digital | {' | '.join(ages)} |",
         f"|---|---|---|{'---|' * len(ages)}",
@@ -395,9 +400,9 @@ def of_profile(experiment: Experiment, profile: str) -> list[str]:
     shares = cost.energy_pJ
     tokens = experiment.sentence().shape[1]
     lines = [
-        f"A sentence of {tokens} tokens: {cost.macs / 1e6:.0f} million MACs, "
-        f"{shares.total * 1e-6:.2f} µJ, {cost.latency_ns * 1e-3:.1f} µs layer after layer, "
-        f"{cost.area_um2.total * 1e-6:.1f} mm² (linear layers; "
+        f"Cost of a sentence of {tokens} tokens: {cost.macs / 1e6:.0f} million MACs, "
+        f"{shares.total * 1e-6:.2f} µJ, {cost.latency_ns * 1e-3:.1f} µs if the layers run one "
+        f"after another, {cost.area_um2.total * 1e-6:.1f} mm² (linear layers; "
         + ", ".join(
             f"{name} {100 * getattr(shares, name) / shares.total:.0f} %"
             for name in analysis.cost.PARTS
@@ -406,10 +411,11 @@ def of_profile(experiment: Experiment, profile: str) -> list[str]:
         + ").",
         *(f"\n{text}" for text in cost.warnings),
         "",
-        f"Error budget of the cosine at one day, {FEW_SENTENCES} sentences, {FEW_CHIPS} chips: "
-        "loss with this effect alone, and what is gained without it.",
+        f"Error budget of the cosine after one day ({FEW_SENTENCES} sentences, {FEW_CHIPS} "
+        "chips): the loss with each effect alone, and the gain without it.",
         "",
-        "| effect | published: alone | gained without | tuned: alone | gained without |",
+        "| effect | published: loss alone | published: gain without | tuned: loss alone | tuned: "
+        "gain without |",
         "|---|---|---|---|---|",
     ]
     budgets = [studies["budget"].read(folder / which) for which in (BEFORE, AFTER)]

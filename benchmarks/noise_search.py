@@ -1,12 +1,12 @@
-"""The search of ``--noise auto``, measured: what it chooses, and how much that loses.
+"""The search of ``--noise auto``: its choices, and how far they are behind the best candidate.
 
     python -m benchmarks.noise_search --data-dir DIR [--task digits-mlp ...] [--profile ...]
         [--seeds 0,1,2] [--runs runs/noise_search]
 
 :mod:`benchmarks.default` trains every candidate in full and evaluates it on test data. Here the
-search chooses between them by its own short trainings, on held-out training data and chips of its
-own, for four conditions: the device's own noise and four times as much, on new chips and on chips a
-year old. What is finished is kept, so the same command resumes.
+search chooses between them with its own short trainings, on held-out training data and other chips,
+for four conditions: the noise of the profile and four times as much, on new and on year-old chips.
+Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -157,13 +157,14 @@ def report(results: Path) -> str:
         "",
         "    python -m benchmarks.noise_search --data-dir DIR",
         "",
-        "The search runs once for each training seed. It trains the candidates briefly and chooses "
-        "one by its score on held-out training data. The table shows test scores of "
+        "The search runs once for each training seed. It trains the candidates briefly and "
+        "chooses one by its score on held-out training data. The table shows test scores of "
         "[full trainings](default.md), averaged over chips and seeds: *choice* is the candidate "
         "that the search chose, *default* the first candidate (`cimsim train` without options), "
         "and *best* the candidate with the best test score, which is not available to a search. "
-        "*lost* is best minus choice, with its standard error over the seeds; *s* is the duration "
-        "of a search in seconds, while other processes ran.",
+        "*lost* is the difference between best and choice, with its standard error over the "
+        "seeds; *s* is the duration of a search in seconds, measured while other processes were "
+        "running.",
         "",
         *summary_of(found),
         "",
@@ -205,9 +206,9 @@ def summary_of(found: Sequence[Line]) -> Iterator[str]:
         lost = [factor * _mean(lost_by(line)) for line in own]
         gained = [factor * _mean(_gained(line)) for line in own]
         yield (
-            f"- Over {len(own)} conditions, the choice loses {_mean(lost):.2f} {unit} on average "
-            f"(at most {max(lost):.2f}) against the best candidate, and gains {_mean(gained):.2f} "
-            f"(from {min(gained):+.2f} to {max(gained):+.2f}) over the default."
+            f"- On average over {len(own)} conditions, the choice is {_mean(lost):.2f} {unit} "
+            f"behind the best candidate (at most {max(lost):.2f}), and {_mean(gained):.2f} ahead "
+            f"of the default (from {min(gained):+.2f} to {max(gained):+.2f})."
         )
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.pictures [--folder runs/pictures] [--out docs/images]
 
 Runs the commands that the guide shows beside each picture, on the handwritten digits that come with
-scikit-learn. Ten minutes on one thread. Finished trainings and trials are kept in the folder: the
-same command continues there. The pictures of README are made by ``make demo``.
+scikit-learn. Ten minutes on one thread. Finished trainings and trials are kept in the folder, so
+the same command resumes. The pictures of README are made by ``make demo``.
 """
 
 from __future__ import annotations

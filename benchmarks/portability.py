@@ -1,14 +1,15 @@
-"""Whether the CPU kernels compute the same, whatever compiles and runs them.
+"""Agreement of the CPU kernels between compilers, instruction sets and processors.
 
     python -m benchmarks.portability [--out benchmarks/results/portability.md]
 
 Builds ``kernels.cpp``, ``wires.cpp`` and the program ``portability.cpp`` with every compiler found,
 for several instruction sets, under sanitizers, and for aarch64 under emulation; runs every function
 on fixed inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes
-and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is
-missing here is named as skipped. Ends with 1 if something differs or a sanitizer complains.
+and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. Lists builds
+that this machine does not support as skipped. Exits with 1 if a result differs or a sanitizer
+reports an error.
 
-For all of it, on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
+To run all builds on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
 """
 
 from __future__ import annotations
@@ -270,17 +271,18 @@ def main() -> int:
             print(" | ".join(row), flush=True)
     programs = dict.fromkeys(v.compiler for v in (REFERENCE, *VARIANTS))
     lines = [
-        "# The CPU kernels elsewhere",
+        "# CPU kernels on other platforms",
         "",
         f"`python -m benchmarks.portability`: cimsim {cimsim.__version__} on {_processor()}, "
         f"{platform.system()}; {'; '.join(map(_version, (*programs, 'qemu-aarch64')))}.",
         "",
-        "Every function on fixed inputs, compared with `g++ -O3 -march=native -fopenmp` on two "
-        "threads. Bit for bit: codes and masks of DAC and ADC, gates, maxima of windows and their "
-        "positions, and, where multiplication and addition are fused (all but x86-64, -O0 and the "
-        "sanitizers), random numbers. "
-        f"The rest may differ by {TOLERANCE:g} of the largest value: cells, their slopes and read "
-        f"noise, and gradients of the devices {', '.join(names)}, sums of noisy conversions.",
+        "The benchmark runs every function on fixed inputs and compares the results with `g++ "
+        "-O3 -march=native -fopenmp` on two threads. These results must agree bit for bit: codes "
+        "and masks of the DAC and the ADC, gates, maxima of windows and their positions, and, if "
+        "the build fuses multiplication and addition (all builds except x86-64, -O0 and the "
+        f"sanitizers), random numbers. The other results may differ by {TOLERANCE:g} of the "
+        "largest value: cells, their slopes, read noise and gradients, for the profiles "
+        f"{', '.join(names)}; and sums of noisy conversions.",
         "",
         "| build | flags | bit for bit | largest difference | |",
         "|---|---|---|---|---|",

@@ -1,9 +1,9 @@
-"""Gradients of stochastic binary networks: path sample-analytic against straight-through.
+"""Gradients of stochastic binary networks: path sample-analytic compared with straight-through.
 
     python -m benchmarks.psa --data-dir DIR [--epochs 5] [--seeds 2]
 
-First the cosine to the exact gradient (by enumeration) of a 6-5-5-5-3 network, against the number
-of samples; then a 784-100-100-10 network of noisy comparators on MNIST, trained with each.
+Measures the cosine to the exact gradient (by enumeration) of a 6-5-5-5-3 network over the number of
+samples; then trains a 784-100-100-10 network of noisy comparators on MNIST with each estimator.
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ def main() -> None:
         f"    python -m benchmarks.psa --data-dir DIR --epochs {given.epochs} "
         f"--seeds {given.seeds}",
         "",
-        "Cosine of the estimated to the exact gradient of all hidden weights of a 6-5-5-5-3 "
-        "network (enumeration of 2^15 configurations), mean ± standard deviation over repetitions "
-        "and three networks; in brackets what another implementation measured on one of its own.",
+        "The table shows the cosine between the estimated and the exact gradient of all hidden "
+        "weights of a 6-5-5-5-3 network, where the exact gradient comes from an enumeration of "
+        "2^15 configurations: mean ± standard deviation over repetitions and three networks. "
+        "Numbers in parentheses were measured with another implementation on another network.",
         "",
-        "| estimator | " + " | ".join(f"{n:,} samples" for n in SAMPLES) + " |",
+        "| estimator | " + " | ".join(f"{n:,} sample{'s' * (n > 1)}" for n in SAMPLES) + " |",
         "|---|" + "---|" * len(SAMPLES),
     ]
     for estimator, others in MEASURED_ELSEWHERE.items():
@@ -71,10 +72,11 @@ def main() -> None:
         lines.append(f"| {estimator} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"MNIST, 784-100-100-10, {given.epochs} epochs, batch 128, Adam 0.003, no device: test "
-        "accuracy in % of the mean of ten samples, for each training seed, and seconds an epoch.",
+        f"A 784-100-100-10 network is trained on MNIST for {given.epochs} epochs with batches of "
+        "128 and Adam (0.003), without a chip. The table shows the test accuracy in % of the "
+        "mean of ten samples for each training seed, and seconds per epoch.",
         "",
-        "| trained with | accuracy | s an epoch |",
+        "| estimator | accuracy | seconds per epoch |",
         "|---|---|---|",
     ]
     arms = {

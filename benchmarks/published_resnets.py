@@ -1,13 +1,14 @@
-"""Published networks on devices that others have simulated.
+"""Published networks on chips that others have simulated.
 
     python -m benchmarks.published_resnets --weights DIR --data-dir DIR [--images 5000] [--chips 5]
         [--device cuda]
 
 The ResNets that CrossSim ships for CIFAR-10, as safetensors ``resnet14.safetensors`` and so on:
 batch norm is folded into the convolutions, weights and converters have 8 bits, a layer shares one
-digital scale and tiles have 576 rows, as in its tutorial (ISCA 2024). Their table has one draw of
-each device; ours has a mean over chips. The last rows show what 1/f noise does when it stands
-still during an evaluation, and when all of it is new for every vector.
+digital scale and tiles have 576 rows, as in its tutorial (ISCA 2024). The table of the tutorial has
+one chip of each device; this benchmark computes the mean over several chips. The last rows show the
+effect of 1/f noise that is constant during an evaluation, and of 1/f noise that is new for every
+vector.
 """
 
 from __future__ import annotations
@@ -142,16 +143,17 @@ def main() -> None:
     y = torch.from_numpy(test.labels[: given.images]).to(given.device)
     calibration = ready(train.pixels[:500])
     lines = [
-        "# Published ResNets on published devices",
+        "# Published ResNets on published chips",
         "",
         f"    python -m benchmarks.published_resnets --weights DIR --data-dir DIR --images "
         f"{given.images} --chips {given.chips} --device {given.device}",
         "",
-        f"CIFAR-10, the first {given.images} test images, {given.chips} chips: mean ± standard "
-        "error of the mean, spread from chip to chip, worst and best chip, in %. Published numbers "
-        "are one draw each (CrossSim's tutorial, ISCA 2024).",
+        f"The table shows the accuracy in % on the first {given.images} test images of CIFAR-10 "
+        f"and {given.chips} chips: mean ± standard error of the mean, standard deviation over "
+        "chips, and worst and best chip. Each published number comes from one chip (CrossSim's "
+        "tutorial, ISCA 2024).",
         "",
-        "| network | device | digital | mean | spread | chips | published |",
+        "| network | profile | digital | mean | standard deviation | worst to best | published |",
         "|---|---|---|---|---|---|---|",
     ]
     digital: dict[int, float] = {}

@@ -1,15 +1,15 @@
-"""Time and memory of noise-aware training and of inference on a chip, beside plain PyTorch.
+"""Time and memory of noise-aware training and of inference on a chip, compared with plain PyTorch.
 
     python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json] [--name NAME]
 
-For each workload of :mod:`benchmarks.workloads` one process runs all candidates in turn, again and
-again, and takes the time of each round over the digital model's of the same round: other programs
-on the machine and its changing clock hit all alike. Everything is done twice, with the system's
-memory allocation as it comes and with glibc set to keep what is freed, because the page faults of
-large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
-the digital model, three naive versions (weight noise only; with converters, twice), cimsim on two
-devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is installed. Writes
-``benchmarks/results/NAME.md`` and ``.json``.
+For each workload of :mod:`benchmarks.workloads`, one process runs all candidates in alternation,
+and divides the time of each candidate by the time of the digital model in the same round, so that
+other programs and changes of the clock frequency affect all candidates alike. Everything is
+measured twice: with the default memory allocation of the system, and with glibc set to keep freed
+memory, because page faults of large temporaries take a large part of the time of slow candidates.
+numpy has one thread. Candidates: the digital model, three naive versions (weight noise only; with
+converters, twice), cimsim with two profiles, and AIHWKit-Lightning, AIHWKit and CrossSim if they
+are installed. Writes ``benchmarks/results/NAME.md`` and ``.json``.
 """
 
 from __future__ import annotations
@@ -211,8 +211,9 @@ def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
         f" threads, Python {platform.python_version()}, {listed}; kernels:"
         f" {kernels.cpu.build().note}.",
         "",
-        "Time over plain PyTorch's in the same round, float32: median of all rounds (quartiles);"
-        " milliseconds; MiB kept for backward and their ratio to plain PyTorch's.",
+        "Each cell shows the time as a multiple of plain PyTorch's time in the same round, in "
+        "float32: median of all rounds (quartiles); the time in milliseconds; and for training, "
+        "the MiB kept for the backward pass and their ratio to plain PyTorch.",
     ]
     works = list(dict.fromkeys(str(row["work"]) for row in found))
     for task in ("training", "inference"):
@@ -228,7 +229,7 @@ def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
 
 
 _EXPLAINED = {
-    "as it comes": "memory allocation as it comes",
+    "as it comes": "default memory allocation",
     "memory kept": "glibc keeps freed memory ("
     + " ".join(f"`{name}={value}`" for name, value in KEEP_MEMORY.items())
     + ")",

@@ -3,15 +3,16 @@
     python -m benchmarks.split [--threads 2]
     python -m benchmarks.split --layer [--threads 1]
 
-One step of each workload of :mod:`benchmarks.workloads`, plain and on both devices of
+Measures one step of each workload of :mod:`benchmarks.workloads`, digital and with both profiles of
 :mod:`benchmarks.speed`: milliseconds in products (matrix products and convolutions, forward and
-backward), in each of cimsim's kernels, in all else. Beside them the least that the random numbers
-alone would take, drawn by the kernels and not written to memory, and drawn by torch. A second table
-has the least time of each part at the measured rates of the machine (:mod:`benchmarks.roofline`),
-and how far the measured time is from it. Writes ``benchmarks/results/split.md``.
+backward), in each kernel of cimsim, and in all other operations. For comparison, the least time of
+the random numbers alone, drawn by the kernels and not written to memory, and drawn by torch. A
+second table shows the least time of each part at the measured rates of the machine
+(:mod:`benchmarks.roofline`), and the measured time as a multiple of it. Writes
+``benchmarks/results/split.md``.
 
-With ``--layer``: microseconds of a call of one small layer, on a programmed chip and in training,
-beside the digital layer; all of them in turn in one process. Writes
+With ``--layer``, measures microseconds of a call of one small layer, on a programmed chip and in
+training, compared with the digital layer; all layers alternate in one process. Writes
 ``benchmarks/results/small_layer.md``.
 """
 
@@ -63,22 +64,24 @@ def main() -> None:
     lines = [
         "# Where the time goes",
         "",
-        f"`python -m benchmarks.split --threads {threads}`. {processor()}, {threads} threads. "
-        "Milliseconds of a training step. *else* is all other operations of torch and Python; "
-        "*normal numbers* are those of the step, in millions, and what they take: "
-        f"{1e9 / rates.numbers:.2f} ns each by the kernels, {torch_ns:.2f} ns by torch.",
+        f"`python -m benchmarks.split --threads {threads}`. {processor()}, {threads} threads. The "
+        "table shows milliseconds of a training step. *else* is all other operations of torch "
+        "and Python. *normal numbers* is the number of normal random numbers that the step "
+        "draws, in millions, and the least time to draw them with the kernels "
+        f"({1e9 / rates.numbers:.2f} ns each); *drawn by torch* is the time to draw as many with "
+        f"torch ({torch_ns:.2f} ns each).",
         "",
         *_head(times),
     ]
     distances = [
         "",
-        "## Distance to the limit of the machine",
+        "## Comparison with the limits of the machine",
         "",
-        "The least time of each part in milliseconds, what limits it (m: memory, p: products, "
-        "n: normal numbers), and the measured time as a multiple of it. The "
-        f"machine copies {rates.bytes / 1e9:.1f} GB/s, multiplies {rates.macs / 1e9:.0f} G "
-        f"numbers/s in float32 and {rates.low_macs / 1e9:.0f} G/s in bfloat16, and draws "
-        f"{rates.numbers / 1e9:.2f} G normal numbers/s. Data in the cache move faster than that.",
+        "The table shows the least time of each part in milliseconds, what limits it (m: memory, "
+        "p: products, n: normal numbers), and the measured time as a multiple of the least time. "
+        f"The machine copies {rates.bytes / 1e9:.1f} GB/s, computes {rates.macs / 1e9:.0f} G "
+        f"MAC/s in float32 and {rates.low_macs / 1e9:.0f} G MAC/s in bfloat16, and draws "
+        f"{rates.numbers / 1e9:.2f} G normal numbers/s. Data in the cache move faster.",
         "",
         *_head(["", "step", *PARTS]),
     ]
@@ -131,12 +134,13 @@ def small_layer(threads: int) -> str:
         "# One small layer",
         "",
         f"`python -m benchmarks.split --layer --threads {threads}`. {processor()}, threads: "
-        f"{threads}. Microseconds of a call of a linear layer, {WIDTH} by {WIDTH}, with {BATCH} "
-        "inputs: a forward pass without gradients, of analog layers on a programmed chip; and a "
-        "training step, forward and backward with the gradient of the input, of analog layers on a "
-        f"new chip. "
+        f"{threads}. The table shows microseconds of a call of a {WIDTH} by {WIDTH} linear layer "
+        f"with {BATCH} inputs: a forward pass without gradients (analog layers are on a "
+        "programmed chip), and a training step, which is a forward and a backward pass including "
+        "the gradient of the input (analog layers are on a new chip). "
         + " ".join(f"*{name}* is `{profile}`." for name, profile in DEVICES.items())
-        + f" The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
+        + f" Each cell shows the fastest of {ROUNDS} rounds, and the median in parentheses; the "
+          "layers alternate in each round.",
         "",
         *_head(["", "forward", "training step"]),
     ]

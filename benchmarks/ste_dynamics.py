@@ -83,15 +83,16 @@ def _markdown(times: NDArray[np.float64], errors: dict[float, NDArray[np.float64
         "",
         f"    python -m benchmarks.ste_dynamics --dimension {d}",
         "",
-        f"{BITS} bits, rate {RATE}, {len(next(iter(errors.values())))} seeds: mean ± standard "
-        "deviation over seeds. The plateau ends where the error has first fallen by a tenth; the "
-        "drop is the time from there to nine tenths of the way to the lowest error. Times in "
-        "steps over dimension. *Predicted*: while the student gives zero its "
-        "latent weights move at `rate * w*`, so the first reach the threshold `omega / 2` at "
-        "`omega / (2 rate max|w*|)`.",
+        f"The student has {BITS}-bit weights and a learning rate of {RATE}. The table shows mean "
+        f"± standard deviation over {len(next(iter(errors.values())))} seeds. The plateau ends "
+        "when the error has fallen by a tenth for the first time; the drop lasts from then until "
+        "the error has covered nine tenths of the way to the lowest error. Times are in steps "
+        "divided by the dimension. *Predicted*: as long as the output of the student is zero, "
+        "its latent weights move at `rate * w*`, so the first weights reach the threshold `omega "
+        "/ 2` at `omega / (2 rate max|w*|)`.",
         "",
-        "| range | error at first | lowest | at the end | plateau until | predicted first code "
-        "| drop takes |",
+        "| range | initial error | lowest error | final error | end of the plateau | predicted "
+        "first code | duration of the drop |",
         "|---|---|---|---|---|---|---|",
     ]
     largest = float(

@@ -1,10 +1,10 @@
-"""Signed-zero ternary against plain ternary, with latent weights and without.
+"""Signed-zero ternary weights compared with plain ternary weights, with and without latent weights.
 
     python -m benchmarks.ternary --data-dir DIR [--epochs 5] [--seeds 3]
 
-A 784-256-128-10 network on MNIST with ternary weights. Which share of the weights that begin at
-zero ever leaves it, what accuracy comes out, and what the weights take on disk at two bits each.
-The usual ternary weights are beside them: those of ternary weight networks (F. Li et al.,
+Trains a 784-256-128-10 network with ternary weights on MNIST. Measures the share of the weights
+that start at zero and ever leave it, the accuracy, and the size of the weights on disk at two bits
+each. For comparison, it trains the usual ternary weights of ternary weight networks (F. Li et al.,
 arXiv:1605.04711, threshold 0.7) and of BitNet b1.58 (S. Ma et al., arXiv:2402.17764), both with a
 gradient for weights that round to zero.
 """
@@ -55,12 +55,14 @@ def main() -> None:
         f"    python -m benchmarks.ternary --data-dir DIR --epochs {given.epochs} "
         f"--seeds {given.seeds}",
         "",
-        f"MNIST, 784-256-128-10, {given.epochs} epochs of batch 128, Adam 0.001 with cosine decay; "
-        "without latent weights the words move by votes (patience 4) and only biases have an "
-        "optimizer. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
-        "zero at the start, the share that does not at some end of an epoch. With latent weights, "
-        "*signed zero* is the training of ternary weight networks with the threshold 0.5: the same "
-        "forward pass and the same gradient. The source gives no figures.",
+        f"A 784-256-128-10 network is trained on MNIST for {given.epochs} epochs with batches of "
+        "128 and Adam (0.001, cosine decay). Without latent weights, votes (patience 4) change "
+        "the ternary weights, and the optimizer updates only the biases. The table shows mean ± "
+        "standard error over seeds. *Left zero* is the share of the weights that round to zero "
+        "at the start, but do not round to zero at the end of at least one epoch. With latent "
+        "weights, *signed zero* is equivalent to ternary weight networks with a threshold of "
+        "0.5: the forward pass and the gradient are the same. The publication contains no "
+        "results to compare with.",
         "",
         "| weights | test accuracy, % | left zero, % | zero at the end, % | KiB on disk "
         "| read back exactly |",

@@ -2,10 +2,11 @@
 
     python -m benchmarks.zoo --data-dir DIR [--only NAME ...] [--chips 10] [--runs runs/zoo]
 
-Each network is trained by ``cimsim train`` with the settings of ``RECIPES`` and evaluated on chips
-of its profile that training never used: just programmed and after one day. Weights, profile, card
-and hashes are written to ``cimsim/models/NAME/``. What is finished is kept, so the same command
-resumes; a network that is shipped already is only replaced if its run is there.
+Each network is trained by ``cimsim train`` with the settings of ``RECIPES``, and evaluated on chips
+of its profile that were not used in training: just programmed and after one day. Weights, profile,
+card and hashes are written to ``cimsim/models/NAME/``. Finished results are kept, so the same
+command resumes; the files of a shipped network are only replaced if its run is in the folder of
+runs.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ def page(folder: Path, chips: int) -> str:
         "",
         f"    python -m benchmarks.zoo --data-dir DIR --chips {chips}",
         "",
-        f"Networks of `cimsim.models`, trained for `{PROFILE_NAME}` with seed 0. Test accuracy in "
-        f"%: digital, and mean over {chips} chips (seeds from 0) that training never used ± "
-        "standard error of the mean (worst chip).",
+        f"The networks of `cimsim.models` are trained for `{PROFILE_NAME}` with seed 0. The table "
+        f"shows the test accuracy in %: digital, and mean over {chips} chips (seeds from 0) that "
+        "were not used in training ± standard error of the mean (worst chip).",
         "",
         f"| network | parameters | file | digital | {' | '.join(AGES)} | settings | trained |",
         f"|---|---|---|---|{'---|' * len(AGES)}---|---|",

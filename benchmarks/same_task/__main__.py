@@ -3,8 +3,8 @@
     python -m benchmarks.same_task
 
 Runs the unchanged program in this folder for each library that is installed, and writes
-benchmarks/results/same_task.md and one picture per program. A library that is missing is listed as
-not run here. CrossSim is no package: put its folder on PYTHONPATH.
+benchmarks/results/same_task.md and one picture per program. Missing libraries are listed as not run
+here. CrossSim is not a package: put its folder on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -150,16 +150,16 @@ def page(outcomes: dict[Program, Outcome | None]) -> str:
         "",
         "    python -m benchmarks.same_task",
         "",
-        "Train a perceptron of 64-64-10 units for a chip on 1000 digits of scikit-learn, program "
-        f"{CHIPS} chips at each of {len(LEVELS)} levels of noise, and draw accuracy over noise "
-        "with mean and spread. Data, network, and the function that computes an accuracy are "
-        "one file, `benchmarks/same_task/task.py`, for all; it is not counted, and neither is its "
-        "import.",
-        "Lines are those with code, after `ruff format`; blank lines, comments and docstrings are "
-        "not counted. Seconds are processor time of the whole program with its imports, on one "
-        "thread; a machine that does other work at the same time changes them little.",
+        "Each program trains a perceptron of 64-64-10 units for a chip on 1000 digits of "
+        f"scikit-learn, programs {CHIPS} chips at each of {len(LEVELS)} levels of noise, and "
+        "draws the accuracy over noise with mean and spread. All programs share the file "
+        "`benchmarks/same_task/task.py`, which contains the data, the network, and the function "
+        "that computes an accuracy; neither this file nor its import is counted.",
+        "Lines are lines of code after `ruff format`, without blank lines, comments and "
+        "docstrings. Seconds are processor time of the whole program, including imports, on one "
+        "thread; other work on the machine changes them little.",
         "",
-        "| | program | lines | of them imports | seconds |",
+        "| | program | lines | import lines | seconds |",
         "|---|---|---|---|---|",
     ]
     for program, found in outcomes.items():
@@ -189,25 +189,29 @@ def page(outcomes: dict[Program, Outcome | None]) -> str:
 
 def _notes() -> list[str]:
     return [
-        "The chip is the same as far as the libraries allow: a pair of cells per weight, Gaussian "
-        "errors of programming that do not depend on the conductance, converters of 8 bits, "
-        "arrays of 512 rows, no noise of the converters, no time. Remaining differences:",
+        "The chips are as similar as the libraries allow: a pair of cells per weight, Gaussian "
+        "programming errors that do not depend on the conductance, 8-bit converters without "
+        "noise, arrays of 512 rows, and no aging. Remaining differences:",
         "",
-        "- cimsim scales weights per column, CrossSim per array; AIHWKit per column at first.",
-        f"- Training uses {TRAINING_NOISE:g} times the noise, {EPOCHS} epochs, and Adam. The "
-        "learning rate is the best of 0.003, 0.01 and 0.03 for each library, by the mean over all "
-        "levels on the test digits.",
-        "- AIHWKit trains with another noise (`modifier`) than it programs, and clips weights per "
-        "array. CrossSim has neither clipping nor a schedule; cimsim has both, at their defaults.",
-        "- CrossSim trains without converters here, because their ranges are set by hand from "
-        "signals of the trained network. AIHWKit learns its input ranges; the range of its ADC is "
-        "its default. cimsim calibrates in `NoiseAware`.",
-        "- AIHWKit has presets, which would replace most lines with `config.`; none is this chip.",
-        "- A level of noise is a value of `over=` in cimsim; in the others, it is a loop over "
-        "chips that is written out, with the figure.",
+        "- cimsim scales weights per column, CrossSim per array, and AIHWKit per column, only at "
+        "the start.",
+        f"- Training uses {TRAINING_NOISE:g} times the noise, {EPOCHS} epochs, and Adam. For each "
+        "library, the learning rate is the one of 0.003, 0.01 and 0.03 with the best mean test "
+        "accuracy over all levels.",
+        "- AIHWKit uses a different noise for training (`modifier`) than for programming, and "
+        "clips weights per array. CrossSim has neither clipping nor a schedule; cimsim uses its "
+        "defaults of both.",
+        "- CrossSim trains without converters here, because their ranges are set manually from "
+        "the signals of the trained network. AIHWKit learns its input ranges, and uses its "
+        "default range of the ADC. cimsim calibrates the ranges in `NoiseAware`.",
+        "- AIHWKit has presets, which would replace most lines with `config.`, but none of them "
+        "describes this chip.",
+        "- In cimsim, `over=` lists the levels of noise; the other programs contain the loops "
+        "over levels and chips, and draw the figure.",
         "",
-        "Accuracies are of one training each and have no error of training; they show that all "
-        "three programs do the task, not which library trains better.",
+        "Each accuracy comes from one training, so the variation between trainings is unknown. "
+        "The accuracies show that all three programs do the task, not which library trains "
+        "better.",
     ]
 
 
