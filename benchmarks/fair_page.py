@@ -126,8 +126,9 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         ", ".join(f"`{name}`" for name, is_measured in measured.items() if is_measured is wanted)
         for wanted in (True, False)
     )
-    yield "For each condition, each of the following methods is compared with the best of "
-          f"{others}:"
+    yield (
+        f"For each condition, each of the following methods is compared with the best of {others}:"
+    )
     yield ""
     for ours in comparison.own:
         gaps = {
@@ -149,14 +150,16 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
     yield (
         "Only methods with at least two training seeds are compared, and ages with identical "
         "scores count once. The best method is chosen by the test scores of the tables below, so "
-        "part of its lead is chance. The following table shows the conditions under which a "
-        "method is behind by more than one standard error."
+        "part of its lead is chance."
     )
     if missing:
         yield from ("", f"Not measured with two seeds yet: {missing}.")
     if not losses:
         return
-    yield from ("", "| | task | profile | age | noise | best other | behind by |")
+    yield ""
+    yield "Conditions under which a method is behind by more than one standard error:"
+    yield ""
+    yield "| | task | profile | age | noise | best other | behind by |"
     yield "|---|---|---|---|---|---|---|"
     for ours, (task, profile, (age, level)), of in losses:
         show = comparison.tasks[task].format

@@ -168,7 +168,7 @@ def main() -> None:
         + (" (of two for the long trainings)" if given.long else "")
         + ("; n = 7,960 uses the learning rate of n = 100" if given.many else "")
         + ". A backward pass counts as two forward passes. FOGZO uses beta = 0.999; its default, "
-          "1 - 1/d, is 0.99987 here.",
+        "1 - 1/d, is 0.99987 here.",
         "",
         f"| method | forward passes per step | {' | '.join(OPTIMIZERS)} |",
         "|---|---|" + "---|" * len(OPTIMIZERS),

@@ -140,7 +140,7 @@ def small_layer(threads: int) -> str:
         "the gradient of the input (analog layers are on a new chip). "
         + " ".join(f"*{name}* is `{profile}`." for name, profile in DEVICES.items())
         + f" Each cell shows the fastest of {ROUNDS} rounds, and the median in parentheses; the "
-          "layers alternate in each round.",
+        "layers alternate in each round.",
         "",
         *_head(["", "forward", "training step"]),
     ]
