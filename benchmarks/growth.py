@@ -62,7 +62,7 @@ STATES = {"float32": (16, 4), "bfloat16, Adam in float32": (12, 2), "bfloat16": 
 
 @dataclass(frozen=True)
 class Shape:
-    """A GPT, as far as its memory goes."""
+    """The shape of a GPT."""
 
     width: int
     depth: int
@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def measured(sizes: list[int], anew: bool) -> list[Row]:
-    """Every arm at every size and batch, those on file without measuring them again."""
+    """Every arm at every size and batch; those in the file are not measured again."""
     path = RESULTS / "growth.csv"
     rows = [] if anew or not path.is_file() else _read(path)
     for millions in sizes:
@@ -157,14 +157,14 @@ def _read(path: Path) -> list[Row]:
 
 
 def _child(*arguments: str) -> str:
-    """What a process of its own prints. Its allocator gives back what is freed."""
+    """The output of a separate process, whose allocator returns freed memory to the system."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-m", "benchmarks.growth", *arguments]
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
 def measure(millions: int, arm: str, batches: list[int]) -> list[Row]:
-    """Steps of one model at every batch; those count that find Adam's state there."""
+    """Steps of one model at every batch; only steps with an existing state of Adam count."""
     shape = Shape(*SHAPES[millions])
     torch.manual_seed(0)
     some = torch.randint(VOCABULARY, (max(batches), LENGTH))
@@ -305,8 +305,8 @@ def _answers(shape: Shape, tokens: int) -> float:
 
 
 def _together(shape: Shape) -> float:
-    """Bytes of what FSDP puts together: two blocks (one computes, the next is on its way) with the
-    gradient of one, or the embedding and the head; all in float32."""
+    """Bytes of what FSDP gathers: two blocks (one computes, the next is on its way) with the gradient
+    of one, or the embedding and the head; all in float32."""
     block, ends = 12 * shape.width**2, 2 * shape.vocabulary * shape.width
     return 4.0 * max(3 * block, 2 * ends)
 
@@ -322,7 +322,7 @@ def largest_model(law: Law, state: tuple[int, int], share: int) -> float:
 
 
 def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
-    """Memory and time against parameters: filled is measured, hollow and dashed carried on."""
+    """Memory and time over parameters: filled is measured, hollow and dashed extrapolated."""
     figure = Figure(figsize=(9.0, 4.6), dpi=150, layout=ConstrainedLayoutEngine())
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -349,7 +349,7 @@ def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
     _dress(right, f"Processor time per token (ms), {tokens} tokens")
     left.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.88))
     figure.suptitle(
-        "One Adam step in float32, one thread; filled: measured, hollow: carried on by the law",
+        "One Adam step in float32, one thread; filled: measured, hollow: extrapolated",
         fontsize=11,
     )
     return figure
