@@ -305,8 +305,8 @@ def _answers(shape: Shape, tokens: int) -> float:
 
 
 def _together(shape: Shape) -> float:
-    """Bytes of what FSDP gathers: two blocks (one computes, the next is on its way) with the gradient
-    of one, or the embedding and the head; all in float32."""
+    """Bytes of what FSDP gathers: two blocks (one computes, the next is on its way) with the
+    gradient of one, or the embedding and the head; all in float32."""
     block, ends = 12 * shape.width**2, 2 * shape.vocabulary * shape.width
     return 4.0 * max(3 * block, 2 * ends)
 

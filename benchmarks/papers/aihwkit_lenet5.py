@@ -1,21 +1,21 @@
-"""aihwkit's notebook of hardware-aware training: a LeNet5 on phase-change memory that drifts.
+"""AIHWKit's notebook of hardware-aware training: a LeNet5 on phase-change memory that drifts.
 
     python -m benchmarks.papers.aihwkit_lenet5 --data-dir DIR [--chips 10]
         [--runs runs/aihwkit_lenet5]
 
-A network of 79,936 weights and 186 biases with tanh, on 10,000 test images of MNIST. The notebook
-trains it for 15 epochs by stochastic gradient descent without momentum (0.01, batches of 8), with
-the DAC of 7 bits, noise of 0.02 of every weight and noise of 0.06 of every sum in the forward pass,
-and ideal gradients. Then it programs the weights to pairs of cells once, and prints the accuracy at
-ten ages. Output noise and weight noise are absolute: aihwkit does not scale the weights of this
-configuration, so a layer with small weights has more relative noise. Here both are converted for
-each layer by its largest weight, again every few steps while it is trained.
+A network with 79,936 weights, 186 biases and tanh, on the 10,000 test images of MNIST. The notebook
+trains it for 15 epochs by stochastic gradient descent without momentum (0.01, batches of 8), with a
+7-bit DAC, noise of 0.02 on every weight and 0.06 on every output in the forward pass, and ideal
+gradients. Then it programs the weights to pairs of cells once, and prints the accuracy at ten ages.
+Output noise and weight noise are absolute: AIHWKit does not scale the weights of this
+configuration, so a layer with small weights has more relative noise. This module divides both by
+the largest weight of each layer, and repeats this every few steps during training.
 
-The version of the notebook compensates the drift of linear layers only, by an error that version
-0.7 corrects (pull request 412 of aihwkit). The rows are measured in the same way; the page has the
-accuracies with all layers compensated, too.
+The AIHWKit version of the notebook compensates the drift of linear layers only, an error that
+version 0.7 corrects (pull request 412 of AIHWKit). The rows are measured in the same way; the page
+also shows the accuracies with all layers compensated.
 
-The configuration is imported by :func:`cimsim.exchange.from_aihwkit`. What is finished is kept, so
+The configuration is imported by :func:`cimsim.exchange.from_aihwkit`. Finished results are kept, so
 the same command resumes; the weights are kept after every epoch.
 """
 
@@ -48,7 +48,8 @@ from cimsim.profile import Profile
 NAME = "aihwkit_lenet5"
 CITATION = (
     "aihwkit (IBM), notebook `notebooks/examples/analog_training_LeNet5_hwa.ipynb` as of version "
-    "0.4.0 (December 2021). Its output was stored until May 2023; later versions have none."
+    "0.4.0 (December 2021). The notebook contained its output until May 2023; later versions do "
+    "not."
 )
 EPOCHS, BATCH, RATE = 15, 32, 0.04
 """The notebook has batches of 8 at a rate of 0.01: the same rate for each image."""
@@ -358,9 +359,9 @@ def one_chip(percent: float, ours: Measured) -> Published:
 
 
 WHY = (
-    "the weights of the notebook, of one training with four times as many steps of smaller "
-    "batches, are not public, and printed accuracies vary by chance: theirs rises between "
-    "31600 s and 178000 s"
+    "the weights of the notebook, from one training with four times as many steps and smaller "
+    "batches, are not public; the printed accuracies vary by chance, and increase between 31600 "
+    "s and 178000 s"
 )
 
 
@@ -420,41 +421,44 @@ def paper(trials: Trials) -> Paper:
         f"python -m benchmarks.papers.{NAME} --data-dir DIR --chips {chips}",
         tuple(rows(trials)),
         (
-            "The configuration of the notebook, imported with `cimsim.exchange.from_aihwkit`: "
-            "pairs of cells of up to 25 µS with programming noise, drift and 1/f noise, a DAC of "
-            "7 bits, no rounding of the outputs, noise of 0.02 of every weight and 0.06 of every "
-            "sum, digital biases. aihwkit does not scale the weights of this configuration, so its "
-            "noise is absolute: here the profile of each layer has it relative to its largest "
-            "weight. The notebook has no other noise in training, and no clipping.",
-            "The version of the notebook multiplies the sums of linear layers by a factor against "
-            "drift, but not the sums of convolutions. Version 0.7 of aihwkit corrects that (its "
-            "change log: pull request 412, August 2022). It finds the factor from one noisy "
-            "readout before and one after. The rows below are measured in the same way. Chips "
-            "lose less at late ages with a factor for convolutions, too; here cimsim finds the "
-            "factors from the mean conductances:",
+            "The configuration of the notebook is imported with `cimsim.exchange.from_aihwkit`: "
+            "pairs of cells of up to 25 µS with programming noise, drift and 1/f noise, a 7-bit "
+            "DAC, no rounding of the outputs, noise of 0.02 on every weight and 0.06 on every "
+            "output, and digital biases. AIHWKit does not scale the weights of this "
+            "configuration, so its noise is absolute; in cimsim, the profile of each layer "
+            "contains the noise relative to the largest weight of the layer. The notebook uses "
+            "no other noise in training, and no clipping.",
+            "The AIHWKit version of the notebook compensates the drift of linear layers with a "
+            "factor on their outputs, but not the drift of convolutions; AIHWKit 0.7 corrects "
+            "this error (change log: pull request 412, August 2022). AIHWKit computes the factor "
+            "from two noisy readouts, one before and one after the drift. The rows at the end "
+            "are measured in the same way. If convolutions are compensated, too, chips lose less "
+            "accuracy at late ages. In this table, cimsim computes the factors from the mean "
+            "conductances:",
             compensation_table(trials),
-            f"Training: {EPOCHS} epochs of all 60,000 images as in the notebook, by stochastic "
-            f"gradient descent without momentum, but batches of {BATCH} at a rate of {RATE:g} "
-            "instead of 8 at 0.01, which are four times fewer steps; "
-            f"{minutes:.0f} minutes on one core. Accuracy of all test images with the noise of the "
-            "training, after every epoch: "
+            f"Training takes {EPOCHS} epochs of all 60,000 images by stochastic gradient descent "
+            f"without momentum, as in the notebook, but with batches of {BATCH} and a learning "
+            f"rate of {RATE:g} instead of batches of 8 and 0.01, which are a quarter of the "
+            f"steps; it takes {minutes:.0f} minutes on one core. The accuracy on all test images "
+            "with the noise of the training after every epoch is "
             + ", ".join(f"{value:.2f}" for value in epochs)
             + " %; the notebook prints 96.49, 97.69, 98.06, 98.27, 98.58, 98.65, 98.64, 98.67, "
-            "98.72, 98.79, 98.81, 98.92, 99.01, 98.98, 98.95 %. The network without any noise has "
-            f"{digital:.2f} %. One training, seed 0; nothing was chosen on test images.",
-            "The notebook programs one chip of one training and reads the 10,000 test images once "
-            "at each age. Its standard error combines the spread of the chips here with the "
-            "binomial error of the images. The spread from training to training was not "
-            "published.",
-            "Two differences: aihwkit scales each input vector (each patch of an image in a "
-            "convolution) to the range of the DAC, so that its noise is smaller where inputs are "
-            "small, and here the range is -1 to 1 for all; and aihwkit repeats a product with "
-            "smaller inputs if a sum exceeds 12, and here it is clipped.",
-            "The readout of aihwkit is the largest output for inputs of ones, with the noise of "
-            "weights and sums. Its effect on the factors was measured on "
-            f"{READOUT_CHIPS} of the chips, for all layers and for linear layers only. The last "
-            "column has the equations of aihwkit on the same weights, written out in PyTorch "
-            "without cimsim, with its noisy readout and without the DAC:",
+            "98.72, 98.79, 98.81, 98.92, 99.01, 98.98, 98.95 %. The accuracy of the network "
+            f"without any noise is {digital:.2f} %. All results come from one training with seed "
+            "0; nothing was chosen on test images.",
+            "The notebook programs one chip after one training, and evaluates the 10,000 test "
+            "images once at each age. The standard error of its numbers combines the standard "
+            "deviation over the chips of cimsim with the binomial error of the images. The "
+            "variation between trainings was not published.",
+            "There are two differences. AIHWKit scales each input vector (each patch of an image "
+            "in a convolution) to the range of the DAC, so that the noise is smaller if the "
+            "inputs are small; in cimsim, the range is -1 to 1 for all vectors. AIHWKit repeats "
+            "a product with smaller inputs if an output exceeds 12; cimsim clips it.",
+            "The readout of AIHWKit is the largest output for an input of ones, with the noise "
+            f"of weights and outputs. The next table shows its effect on {READOUT_CHIPS} of the "
+            "chips, with compensation of all layers and of linear layers only. The last column "
+            "shows a separate implementation of AIHWKit's equations in PyTorch, without cimsim, "
+            "on the same weights, with the noisy readout and without the DAC:",
             readout_table(trials),
         ),
         trials.seconds,

@@ -1,10 +1,10 @@
-"""Resistive lines against the circuit simulator Qucs: the cases that badcrossbar is tested with.
+"""Resistive lines, compared with the circuit simulator Qucs on the test cases of badcrossbar.
 
     python -m benchmarks.papers.badcrossbar_2020
 
 Fifteen circuits of one cell and eighteen of 5 x 4 cells, with and without resistance of the lines,
-with open cells and with several drives. ``badcrossbar_cases.json`` has resistances, voltages and
-output currents.
+with open cells and with several drives. ``badcrossbar_cases.json`` contains resistances, voltages
+and output currents.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def paper() -> Paper:
     rows = (
         Row(
             "equal",
-            f"circuits whose output currents are equal within {TOLERANCE:g}",
+            f"circuits whose output currents agree within {TOLERANCE:g}",
             "",
             Published(len(apart), where),
             Measured(equal),

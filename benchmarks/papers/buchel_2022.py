@@ -4,13 +4,13 @@
         [--runs runs/buchel]
 
 Fashion-MNIST, the 493,642-parameter CNN, every weight multiplied by 1 + zeta xi once for each chip.
-The published numbers are means, and the worst, over 100 chips of each of two trained networks.
-Standard training runs here as in the authors' code: :mod:`benchmarks.papers.buchel_2022_training`,
-with the network of the best validation. While it runs, some chips are measured on some test images
-after some of the epochs, and again at the ten times higher rate of an earlier version of the code.
-The shorter arm of :mod:`benchmarks.mismatch` of that name runs, too. The
-accuracies of `robust` are those that :mod:`benchmarks.mismatch` measured. What is finished is kept,
-so the same command resumes.
+The published numbers are means and the worst values over 100 chips of each of two trained networks.
+Standard training follows the authors' code (:mod:`benchmarks.papers.buchel_2022_training`) and
+keeps the network with the best validation accuracy. After some of the epochs, it evaluates some
+chips on some test images; a second training does so with the ten times higher learning rate of an
+earlier version of the code. The shorter arm `standard` of :mod:`benchmarks.mismatch` is trained,
+too. The accuracies of `robust` were measured by :mod:`benchmarks.mismatch`. Finished results are
+kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -71,21 +71,21 @@ PUBLISHED = dict(
 )
 """Mean accuracy in % by mismatch."""
 SHORT = (
-    "`standard` of this project differs from the authors' code in more than the length: 8 epochs "
-    "of 60,000 images, none of them changed, a rate that falls along a cosine, no normalization, "
-    "no padding, digital biases, and the last network."
+    "The arm `standard` of this project differs from the authors' code not only in length: it "
+    "trains for 8 epochs of 60,000 unchanged images, with a learning rate that falls along a "
+    "cosine, without normalization and padding, with digital biases, and keeps the last network."
 )
 SETTINGS = (
-    "Standard training as in the authors' code: all images and two changed ones of each, rotated "
-    "by up to 10 degrees or mirrored, drawn once; a fifth of these 180,000 images, drawn at "
-    "random, for the choice by validation after every 1000 steps; Adam with "
-    f"{SCHEDULES[AUTHORS].text}, 144,000 images in batches of 100; images and the last hidden "
-    "layer normalized over the batch; the first convolution padded to 28 x 28. On chips, biases "
-    "have mismatch, too. Differences: layers compute in bfloat16 in training, and images are kept "
-    "in float16. These rates are in the latest version of the repository that was found (see "
-    "above), whose experiment has the methods and the two seeds of Table 1; an earlier version "
-    "has rates "
-    "of 0.001 and 0.0001."
+    "Standard training follows the authors' code. The data are all images and two changed copies "
+    "of each, rotated by up to 10 degrees or mirrored, which are drawn once. A random fifth of "
+    "these 180,000 images is used for validation after every 1000 steps, which chooses the "
+    f"network. Adam trains for {SCHEDULES[AUTHORS].text}, on 144,000 images in batches of 100. "
+    "The images and the last hidden layer are normalized over the batch, and the first "
+    "convolution is padded to 28 x 28. On chips, biases have mismatch, too. Differences from the "
+    "authors' code: layers compute in bfloat16 in training, and images are stored in float16. "
+    "The learning rates come from the latest available version of the repository (see above), "
+    "whose experiment contains the methods and the two seeds of Table 1; an earlier version has "
+    "rates of 0.001 and 0.0001."
 )
 OF_ONE = "chips of one training"
 WHY_WORST = "see the row of the mean; 100 chips here, 200 in the paper"
@@ -240,7 +240,7 @@ def why_mean(trials: Trials, zeta: float) -> str:
     trainings = f"{several} training{'s' * (several > 1)} here, two in the paper"
     return (
         f"{trainings}, whose spread was not published; with ten times the rates or fewer epochs "
-        "the mean is higher (see above)"
+        "the mean is higher"
         if zeta
         else f"{trainings}, whose spread was not published"
     )
@@ -305,8 +305,9 @@ def worst_of_robust(trials: Trials) -> str:
     """A paragraph on the worst chips of our training beside the best published ones."""
     found = [f"{name}: {worst(trials.groups(name, 'accuracy')).text} %" for name in ROBUST]
     return (
-        f"The best published worst chip has {BEST_PUBLISHED_WORST} %, after training with noise "
-        f"and attacked weights, which was not run here. {'; '.join(found)}."
+        f"The best published accuracy of a worst chip is {BEST_PUBLISHED_WORST} %, after training "
+        "with noise and attacked weights, which was not repeated here. In comparison, cimsim has "
+        f"these worst chips: {'; '.join(found)}."
     )
 
 
@@ -334,15 +335,15 @@ def short_training(trials: Trials) -> str:
     groups = trials.groups(STANDARD.name, "accuracy")
     mean = Measured.mean([value for group in groups for value in group], "chips of one training")
     return (
-        f"{SHORT} Its mean at a mismatch of {ZETA:g} is {mean.text} %, its worst chip has "
-        f"{worst(groups).text} %."
+        f"{SHORT} Its mean accuracy at a mismatch of {ZETA:g} is {mean.text} %, and the accuracy "
+        f"of its worst chip is {worst(groups).text} %."
     )
 
 
 def chosen(trials: Trials) -> str:
     """A sentence on the network that was chosen."""
     epoch, best = (trials.groups(AUTHORS, name)[0][0] for name in ("chosen epoch", "validation"))
-    return f"The best validation, {best:.2f} %, is after {epoch:.1f} epochs."
+    return f"The validation accuracy is highest, {best:.2f} %, after {epoch:.1f} epochs."
 
 
 def paper(seeds: Sequence[int], authors_seeds: Sequence[int], trials: Trials) -> Paper:
@@ -360,20 +361,21 @@ def paper(seeds: Sequence[int], authors_seeds: Sequence[int], trials: Trials) ->
         f"--authors-seeds {','.join(map(str, authors_seeds))}",
         tuple(rows(trials)),
         (
-            "The number of chips of the published minimum, 100 of each of two networks, is that of "
-            "the text and of `Experiments/mismatch_experiment.py` in the authors' repository "
-            "`jubueche/BPTT-Lipschitzness`, which takes the minimum over all chips of a method.",
-            "Expected worst of 10, 25, 50 and all 100 chips of each training here, in %: "
-            + "; ".join(expected)
-            + ".",
+            "The published minimum is taken over 100 chips for each of two networks, according "
+            "to the text of the paper and to `Experiments/mismatch_experiment.py` in the "
+            "authors' repository `jubueche/BPTT-Lipschitzness`, which computes the minimum over "
+            "all chips of a method.",
+            "Expected accuracy of the worst of 10, 25, 50 and all 100 chips for each training of "
+            "cimsim, in %: " + "; ".join(expected) + ".",
             worst_of_robust(trials),
             SETTINGS,
             chosen(trials),
-            f"Accuracy by epochs, on {FEW_CHIPS} chips with a mismatch of {ZETA:g} and on "
-            f"{FEW_IMAGES:,} test images, and for {SCHEDULES[FASTER].epochs[0]} epochs at the rate "
-            "of an earlier version of the code. From the fourth epoch on, the accuracy of chips "
-            "falls with the number of epochs, and is lower at the smaller rate; without mismatch, "
-            "the networks are alike:",
+            f"The next table shows the accuracy after different numbers of epochs, on {FEW_CHIPS} "
+            f"chips with a mismatch of {ZETA:g} and {FEW_IMAGES:,} test images, and also with the "
+            f"learning rate of an earlier version of the code (for {SCHEDULES[FASTER].epochs[0]} "
+            "epochs). From the fourth epoch, the accuracy on chips tends to decrease with the "
+            "number of epochs, and it is lower with the smaller learning rate; the accuracy "
+            "without mismatch is similar:",
             lengths(trials),
             short_training(trials),
         ),

@@ -1,7 +1,8 @@
-"""Standard training of Büchel 2022 as in the authors' code: network, images, rates, choice.
+"""Standard training of Büchel 2022 as in the authors' code: network, images, learning rates,
+choice.
 
-The network is trained in bfloat16 with weights in float32. A run is written after every epoch, so
-it goes on where it was stopped.
+The network is trained in bfloat16 with weights in float32. A run is saved after every epoch, so it
+can be resumed.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Schedule:
 
     @property
     def text(self) -> str:
-        """The schedule as people read it."""
+        """The schedule in words."""
         (first, second), (high, low) = self.epochs, self.rates
         return f"{first} epochs at a rate of {high:g} and {second} at {low:g}"
 

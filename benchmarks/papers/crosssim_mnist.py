@@ -3,20 +3,22 @@
     python -m benchmarks.papers.crosssim_mnist --data-dir DIR [--seeds 0,1,2] [--rule-b 0]
         [--rule-c 0] [--crosssim 0]
 
-A network of 7,018 weights; cells of 1 to 10 kOhm in pairs, 7 bits each, one digital scale for a
-layer, and a programming error of 30 %: the notebook passes ``proportional_error="False"``, a text
-that counts as true, so the errors are proportional to the conductance although its text calls them
-independent of it. Inputs and outputs are not rounded. Both networks are trained for 20 epochs with
-Adam at 1e-3 and batches of 64 of 48,000 images; the aware one with a new chip at every step.
+A network with 7,018 weights; pairs of 7-bit cells of 1 to 10 kOhm, one digital scale for each
+layer, and a programming error of 30 %: the notebook passes ``proportional_error="False"``, a
+string, which is true in Python, so the errors are proportional to the conductance although its text
+states that they are independent of it. Inputs and outputs are not rounded. Both networks are
+trained for 20 epochs with Adam at 1e-3 and batches of 64 of 48,000 images; the aware one with a new
+chip at every step.
 
-The notebook initializes predictions and labels with 10,000 zeros each, and *appends* those of the
-10,000 test images. Its accuracy is therefore that of 20,000 pairs, of which half are equal from the
-start: it prints ``(100 + a) / 2`` where the accuracy is ``a``, and half of the spread.
+The notebook initializes predictions and labels with 10,000 zeros each, and *appends* the
+predictions and labels of the 10,000 test images. It therefore computes the accuracy over 20,000
+pairs, half of which are always equal: it prints ``(100 + a) / 2`` for an accuracy ``a``, and half
+of the standard deviation.
 
-CrossSim's gradient was that of rule C when the notebook was stored (version 3.1 of January 2025):
-the digital layer's. Since version 3.1.1 of March 2025 it is that of rule B, with the programmed
-weights. ``--rule-b`` and ``--rule-c`` also train with these, and ``--crosssim`` with CrossSim
-itself, whose repository must be on ``PYTHONPATH``; each takes the seeds to train.
+When the notebook was stored (version 3.1, January 2025), CrossSim used the gradient of rule C, the
+gradient of the digital layer. Since version 3.1.1 (March 2025), it uses rule B, with the programmed
+weights. ``--rule-b`` and ``--rule-c`` also train with these rules, and ``--crosssim`` trains with
+CrossSim itself, whose repository must be on ``PYTHONPATH``; each option takes the seeds to train.
 """
 
 from __future__ import annotations
@@ -171,14 +173,14 @@ def gradient_rows(trials: Trials) -> list[Row]:
     if by_c is not None:
         spread_c = max(of_training, by_c.spread)
         published = Published.one_draw(2 * AWARE[0] - 100, spread_c, WHERE, "training")
-        words = "device-aware training by the gradient of version 3.1 (rule C), counted once"
-        why = "97.62 of the notebook is 95.24; one training there"
+        words = "device-aware training with the gradient of version 3.1 (rule C), counted once"
+        why = "97.62 in the notebook corresponds to 95.24; one training there"
         rows.append(Row("aware, rule C", words, "%", published, by_c, why))
     if by_b is not None and own:
         today = sum(own[0]) / len(own[0])
         where = "CrossSim 3.2, run by this command"
         published = Published.one_draw(today, of_training, where, "training")
-        words = "device-aware training by the gradient since version 3.1.1 (rule B), counted once"
+        words = "device-aware training with the gradient since version 3.1.1 (rule B), counted once"
         rows.append(Row("aware, rule B", words, "%", published, by_b, "not published"))
     return rows
 
@@ -187,8 +189,8 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
     """The rows from the trials; the published spread over trainings is that of cimsim."""
     rows = []
     more = {
-        "aware": "; its gradient was that of the digital layer (rule C, first of the last rows), "
-        "and rule F of cimsim includes the errors"
+        "aware": "; the tutorial used the gradient of the digital layer (rule C, see the row with "
+        "the gradient of version 3.1), and rule F of cimsim includes the errors"
     }
     for arm, value, words in (
         ("digital", DIGITAL, "digital"),
@@ -209,8 +211,7 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
                 "%",
                 Published.one_draw(value, spread / 2, WHERE, "training"),
                 halved,
-                "both over 20,000 pairs, half of which are equal from the start"
-                + more.get(arm, ""),
+                "both over 20,000 pairs, half of which are always equal" + more.get(arm, ""),
             ),
             Row(
                 f"{arm}, printed",
@@ -218,8 +219,8 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
                 "%",
                 Published.one_draw(value, spread / 2, WHERE, "training"),
                 ours,
-                "the notebook prints (100 + a) / 2 for the accuracy a: "
-                f"{value:.2f} is {2 * value - 100:.2f}" + more.get(arm, ""),
+                f"the notebook prints (100 + a) / 2 for an accuracy a: {value:.2f} corresponds to "
+                f"{2 * value - 100:.2f}" + more.get(arm, ""),
             ),
         ]
     unaware = trials.groups("unaware", "accuracy")
@@ -227,7 +228,7 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
     rows.append(
         Row(
             "spread of chips",
-            "spread over chips of the digital training, halved as the notebook does",
+            "standard deviation over chips of the digital training, halved as in the notebook",
             "%",
             Published(
                 UNAWARE[1],
@@ -257,13 +258,13 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
         f"python -m benchmarks.papers.crosssim_mnist --data-dir DIR --seeds {seed_list}",
         tuple(rows),
         (
-            "The notebook appends 10,000 predictions and labels to 10,000 zeros of each, so half "
-            "of its pairs are equal from the start. Its printed accuracies are `(100 + a) / 2`, "
-            "and its spreads are halved. Its errors are proportional to the conductance, "
-            'although its text says that they are not: `proportional_error="False"` is a text, '
-            "which counts as true.",
-            "The tutorial trained each network once. The spread from training to training is taken "
-            "from cimsim.",
+            "The notebook appends 10,000 predictions and labels to arrays of 10,000 zeros, so "
+            "half of its pairs are always equal. For an accuracy `a`, it prints `(100 + a) / 2`, "
+            "and its standard deviations are halved. Its errors are proportional to the "
+            "conductance, although its text states that they are not: "
+            '`proportional_error="False"` is a string, which is true in Python.',
+            "The tutorial trained each network once. The standard deviation over trainings is "
+            "taken from cimsim.",
         ),
         trials.seconds,
     )

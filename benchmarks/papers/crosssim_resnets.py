@@ -5,10 +5,10 @@
 
 CrossSim's networks with their weights, as ``resnet14.safetensors`` and so on; cells of Milo et al.
 (2021) and of Agrawal et al. (2022), 8-bit converters, tiles of at most 576 rows and one digital
-scale for a layer, as in ``benchmarks.published_resnets``. The tutorial has ResNet-14 on the first
-5,000 test images. What it does not have is measured on fewer of them: ways to recover the accuracy
-that ResNet-14 loses on the cells of Milo et al., among them training for their noise, and the
-deeper networks. What is finished is kept, so the same command resumes.
+scale for a layer, as in ``benchmarks.published_resnets``. The tutorial evaluates ResNet-14 on the
+first 5,000 test images. Results without a published counterpart use fewer of these images: ways to
+recover the accuracy that ResNet-14 loses on the cells of Milo et al., including training for their
+noise, and the deeper networks. Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -220,21 +220,24 @@ def paper(trials: Trials) -> Paper:
         f"python -m benchmarks.papers.{NAME} --weights DIR --data-dir DIR --chips {chips}",
         tuple(rows(trials)),
         (
-            f"The numbers of the tutorial are of ResNet-14 on the first {IMAGES:,} test images. A "
-            "published number is one chip; its spread is that of cimsim's chips.",
-            f"Not published: the accuracy of ResNet-14 on `{RERAM}` is {before} % before and "
-            f"{after} % after noise-aware training, on the same {IMAGES:,} images and {chips} "
-            f"chips, which no training has used; without a chip, it is {DIGITAL:.2f} % before and "
-            f"{trials.groups(TUNED, 'digital')[0][0]:.2f} % after. {STEPS} steps of {BATCH} "
-            f"training images ({STEPS * BATCH:,} images, {minutes:.0f} minutes on one core), "
-            f"mirrored at random: `cimsim.convert` and `cimsim.NoiseAware` with their defaults, "
-            f"AdamW with a learning rate that falls from {LR:g} to 0 along a cosine, seed 0.",
-            f"Not published: other remedies for ResNet-14 on the first {FEW} test images "
-            f"({trials.groups('digital', 'few images')[0][0]:.1f} % digital). "
-            f"Mean over {chips} chips ± standard error (worst chip). Parts of an adaptation use "
-            f"{ADAPTATION:,} training images on each chip.",
+            f"The tutorial evaluates ResNet-14 on the first {IMAGES:,} test images. Each "
+            "published number comes from one chip; its standard error is the standard deviation "
+            "over cimsim's chips.",
+            "The following results have no published counterpart. Noise-aware training increases "
+            f"the accuracy of ResNet-14 on `{RERAM}` from {before} % to {after} %, on the same "
+            f"{IMAGES:,} images and {chips} chips, which were not used in training; without a "
+            f"chip, the accuracy is {DIGITAL:.2f} % before and "
+            f"{trials.groups(TUNED, 'digital')[0][0]:.2f} % after training. The training takes "
+            f"{STEPS} steps of {BATCH} training images ({STEPS * BATCH:,} images, {minutes:.0f} "
+            "minutes on one core), mirrored at random, with the defaults of `cimsim.convert` and "
+            f"`cimsim.NoiseAware`, AdamW with a learning rate that falls from {LR:g} to 0 along a "
+            "cosine, and seed 0.",
+            f"The next table shows other remedies for ResNet-14 on the first {FEW} test images "
+            f"({trials.groups('digital', 'few images')[0][0]:.1f} % digital): mean over {chips} "
+            f"chips ± standard error (worst chip). Parts of an adaptation use {ADAPTATION:,} "
+            "training images on each chip.",
             remedy_table(trials),
-            f"All depths on these images and {DEPTH_CHIPS} chips, accuracy in %:",
+            f"Accuracy in % of networks of all depths on these images and {DEPTH_CHIPS} chips:",
             depth_table(trials),
         ),
         trials.seconds,

@@ -2,8 +2,8 @@
 
     python -m benchmarks.papers.hermes_core_2021
 
-One core of 256 x 256 unit cells at 1 GHz and 0.8 V. The prices of ``pcm-hermes-2023`` come from the
-chip of 64 such cores, published two years later.
+One core of 256 x 256 unit cells at 1 GHz and 0.8 V. The costs in ``pcm-hermes-2023`` come from the
+chip with 64 such cores, which was published two years later.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def paper() -> Paper:
             "TOPS",
             Published.printed(1.008, 0.001, WHERE),
             Measured(found.tops, error * found.tops, 0, words),
-            "130 ns for a vector there, 133 ns on the later chip",
+            "a vector takes 130 ns on this core and 133 ns on the later chip",
         ),
         Row(
             "efficiency",

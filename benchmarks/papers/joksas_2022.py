@@ -1,20 +1,21 @@
-"""Training for nonlinear devices (SiOx): accuracy and energy that improve together.
+"""Training for nonlinear devices (SiOx), which improves accuracy and energy.
 
     python -m benchmarks.papers.joksas_2022 --data-dir DIR [--seeds 0,1] [--standard-seeds 0,1,2]
 
-MNIST, 784 inputs, 25 hidden units with a logistic activation, 10 outputs; the bias is one more row
-of the array. Inputs of 1 are 0.5 V. Standard training: SGD in batches of 64 of 48,000 images, and
-of all networks after every second epoch the one of least validation error; a rate of 0.1 for 100
-epochs, where the paper has 0.01 for 1,000, because small steps add up alike. Nonideality-aware
-training: rule F, with a new chip for each batch, after 5 digital epochs, without and with an l1
-penalty of 1e-4; Adam, with a quarter of the rate in the second half, with the budgets of
-:data:`BUDGETS`, where the paper has SGD (0.01) for 1,000 epochs in batches of 64.
+A network for MNIST with 784 inputs, 25 hidden units with a logistic activation, and 10 outputs; the
+bias is one more row of the array. An input of 1 is 0.5 V. Standard training uses SGD with batches
+of 64 of 48,000 images, validates the network after every second epoch, and keeps the network with
+the smallest error; the learning rate is 0.1 for 100 epochs, instead of 0.01 for 1,000 epochs in the
+paper, because small steps add up to the same change. Nonideality-aware training uses rule F with a
+new chip for each batch, after 5 digital epochs, without and with an l1 penalty of 1e-4; it uses
+Adam, with a quarter of the learning rate in the second half and the budgets of :data:`BUDGETS`,
+instead of SGD (0.01) for 1,000 epochs with batches of 64 in the paper.
 
-Networks of aware training have double weights: each weight is the difference of two non-negative
-numbers, which are one cell each. They begin around 0.5 and are projected to 0 or more after each
-step.
+Nonideality-aware networks have double weights: each weight is the difference of two non-negative
+numbers, each stored by one cell. They start around 0.5, and negative numbers are set to 0 after
+each step.
 
-The efficiency counts the power of the cells alone, ``2 n / (50 ns * sum |V| |I|)``, averaged over
+The efficiency includes only the power of the cells, ``2 n / (50 ns * sum |V| |I|)``, averaged over
 every tenth test image.
 """
 
@@ -331,31 +332,35 @@ def lengths(trials: Trials) -> str:
                 f"{sum(power) / len(power):.0f} TOPS/W"
             )
     return (
-        "Budgets of aware training, mean over chips, with double weights where not said: "
+        "Results of nonideality-aware training with different budgets, mean over chips, with "
+        "double weights unless stated otherwise: "
         + "; ".join(parts)
-        + ". The pairs were measured with an earlier version of this module; with as many steps, "
-        "they have smaller errors than double weights. With double weights, errors fall with more "
-        "steps, and the efficiency without the penalty rises away from the published one; the "
-        "penalty is weak in so few steps. One training has more than 1,880 steps of each kind, so "
-        "the errors of rows with longer trainings are the spread of two trainings of 1,880 steps."
+        + ". The pairs were measured with an earlier version of this module; they have smaller "
+        "errors than double weights with about as many steps. With double weights, the errors "
+        "decrease with the number of steps. The efficiency without the penalty is closer to the "
+        "published one after 7,500 and 15,000 steps than after 1,880 steps. The penalty has "
+        "little effect in so few steps. Only one training of each kind has more than 1,880 "
+        "steps, so the standard errors of the longer trainings are taken from two trainings of "
+        "1,880 steps."
     )
 
 
 def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
     """All rows; published spreads over trainings are taken from cimsim."""
     standard_why = (
-        "ten times the rate for a tenth of the epochs; the digital networks agree, and the devices "
-        "add 0.7 points in the paper and a little less here"
+        "cimsim trains with ten times the learning rate for a tenth of the epochs; the digital "
+        "networks agree, and the devices add 0.7 points to the error in the paper and slightly "
+        "less in cimsim"
     )
     short, penalized = (
-        f"{budget.steps:,} steps of aware training with Adam ({budget.rate:g}) here, 750,000 steps "
-        "with SGD (0.01) published; errors and efficiencies depend on the number of steps (see "
-        "above)"
+        f"cimsim trains for {budget.steps:,} steps with Adam ({budget.rate:g}), the paper for "
+        "750,000 steps with SGD (0.01); errors and efficiencies depend on the number of steps"
         for budget in (BUDGETS[0.0][0], BUDGETS[PENALTY][0])
     )
     efficient = (
-        penalized + ". Over the published steps the penalty lowers an unused weight by "
-        "1e-4 x 0.01 x 750,000 = 0.75, which is more than the 0.5 that it begins with"
+        penalized
+        + ". In the published number of steps, the penalty decreases an unused weight by 1e-4 x "
+        "0.01 x 750,000 = 0.75, which is more than its initial value of 0.5"
     )
     rows = []
     for arm, quantity, value, digit, where, why in (
@@ -394,13 +399,13 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
         + ",".join(map(str, standard_seeds)),
         tuple(rows),
         (
-            "*low* and *high* are the states of low and of high resistance; the fits of their "
-            "currents are made by `python -m benchmarks.papers.siox_fit` from the published "
-            "measurements, and give the published conductances of Table S1.",
-            "The published errors are medians over 125 runs, each of which averages over 100 "
-            "draws of all devices; here they are means over chips.",
+            "*low* and *high* are the states with low and high resistance. `python -m "
+            "benchmarks.papers.siox_fit` fits their currents to the published measurements; the "
+            "fits reproduce the published conductances of Table S1.",
+            "The published errors are medians over 125 runs, each of which is an average over "
+            "100 draws of all devices; the errors of cimsim are means over chips.",
             lengths(trials),
-            "The time above is that of the evaluations; trainings were not timed.",
+            "The time above includes the evaluations only, not the trainings.",
         ),
         trials.seconds,
     )

@@ -3,15 +3,15 @@
     python -m benchmarks.papers.joshi_2020 --weights DIR --data-dir DIR [--chips 5]
         [--images 1000] [--runs runs/joshi_2020]
 
-DIR of the weights contains CrossSim's ``resnet32.safetensors``, because the authors' network is not
-public. It is tuned as the paper trains: Gaussian noise of 3.8 % of each layer's largest weight in
-the forward pass, gradients at the weights without noise, and weights clipped at two standard
+The folder of the weights contains CrossSim's ``resnet32.safetensors``, because the authors' network
+is not public. It is tuned as in the paper: Gaussian noise of 3.8 % of each layer's largest weight
+in the forward pass, gradients at the weights without noise, and weights clipped at two standard
 deviations of their layer, for two budgets. Then it runs on chips of ``pcm-ibm-2020`` with one
 digital scale for each layer and exact converters, at the ages of the paper: without drift
 compensation, with a global factor for each layer, and with statistics of batch normalization
-measured again on the chip (AdaBS). Without compensation, larger exponents of drift and later ages
-are measured, too, and digital networks with all weights multiplied by one factor. What is finished
-is kept, so the same command resumes.
+measured again on the chip (AdaBS). Without compensation, the command also measures larger exponents
+of drift, later ages, and digital networks whose weights are all multiplied by one factor. Finished
+results are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -348,8 +348,8 @@ def short_training(trials: Trials) -> str:
         gain_of(trials, before, f"{name}, {TRANSFER.name}").value for name in (SHORT, LONG)
     )
     return (
-        f"shorter training: the gain is {short:.1f} points after half an epoch and {long:.1f} "
-        "after two, and the paper trains for up to 150"
+        f"the training is shorter: the gain is {short:.1f} points after half an epoch and "
+        f"{long:.1f} points after two epochs, and the paper trains for up to 150 epochs"
     )
 
 
@@ -370,11 +370,12 @@ def slower_loss(trials: Trials) -> str:
         for condition in (DRIFTED, AS_PUBLISHED, AS_PUBLISHED_LATER)
     )
     return (
-        "more than half of the difference comes from the exponent of drift: cells of more than 5 "
-        "uS have 0.049 in the profile, and the paper has about 0.06 on average. With at least "
-        f"{EXPONENTS[0]:g}, {ours:.0f} % become {theirs:.0f} % at 1000 s and {later:.0f} % at "
-        "3000 s (below); the paper has 10 % at about 1000 s. The rest may come from the weights, "
-        "which are not public: digital networks with smaller weights approach 10 % slowly here"
+        "more than half of the difference comes from the exponent of drift, which is 0.049 in "
+        "the profile for cells of more than 5 uS, and about 0.06 on average in the paper. With "
+        f"exponents of at least {EXPONENTS[0]:g}, the accuracy decreases from {ours:.0f} % to "
+        f"{theirs:.0f} % at 1000 s, and is {later:.0f} % at 3000 s; the paper has 10 % at about "
+        "1000 s. The remaining difference may come from the weights, which are not public: the "
+        "accuracy of digital networks with scaled weights approaches 10 % slowly"
     )
 
 
@@ -418,25 +419,30 @@ def paper(trials: Trials) -> Paper:
         f"--chips {chips}",
         tuple(rows(trials)),
         (
-            f"The first {images:,} test images on {chips} chips of `pcm-ibm-2020` with one digital "
-            "scale for each layer and exact converters, as in the paper. Their network is not "
-            "public: CrossSim's network has "
-            f"{one(trials, UNTUNED, 'all images'):.2f} % of all test images in FP32, theirs "
-            f"{BASELINE} %. Accuracies are therefore relative to the network in FP32 on the same "
-            "images. Standard errors of these differences contain chips and images, those of gains "
-            "and changes chips only. With so few images, the error of the images is most of it; "
-            "all differences to FP32 after training are below the published ones, as the gain is.",
-            f"Training: {BUDGETS[0]} and {BUDGETS[1]} steps of {BATCH} images (0.5 and 2 epochs, "
-            f"{minutes} minutes on one core; the paper has up to 150 epochs) by stochastic "
-            f"gradient descent with momentum {MOMENTUM:g} and a learning rate that falls from "
-            f"{LR:g} to 0 along a cosine, images mirrored at random and shifted by up to {SHIFT} "
-            "pixels, without their cutout; seed 0. Nothing was chosen on test images.",
-            "All conditions; ± is the standard error over chips.",
+            f"The network runs on the first {images:,} test images and {chips} chips of "
+            "`pcm-ibm-2020`, with one digital scale for each layer and exact converters, as in "
+            "the paper. The network of the paper is not public: CrossSim's network has an "
+            f"accuracy of {one(trials, UNTUNED, 'all images'):.2f} % on all test images in FP32, "
+            f"the network of the paper {BASELINE} %. Accuracies are therefore relative to the "
+            "network in FP32 on the same images. The standard errors of these differences "
+            "include the variation over chips and over images; the standard errors of gains and "
+            "changes include chips only. With so few images, the images cause most of the "
+            "standard error. After training, all accuracies relative to FP32, and the gain, are "
+            "lower than the published ones.",
+            f"Training takes {BUDGETS[0]} or {BUDGETS[1]} steps of {BATCH} images (0.5 or 2 "
+            f"epochs, {minutes} minutes on one core; the paper trains for up to 150 epochs) by "
+            f"stochastic gradient descent with momentum {MOMENTUM:g}, a learning rate that falls "
+            f"from {LR:g} to 0 along a cosine, and seed 0. Images are mirrored at random and "
+            f"shifted by up to {SHIFT} pixels, without the cutout of the paper. Nothing was "
+            "chosen on test images.",
+            "The next table shows all conditions; ± is the standard error over chips.",
             every_condition(trials),
-            "Without compensation: accuracy in % (share of the weights that the first chip still "
-            "has, by their magnitude) for larger mean exponents of drift.",
+            "Without compensation, the accuracy depends on the mean exponent of drift. The next "
+            "table shows the accuracy in %, and in parentheses the sum of the magnitudes of all "
+            "weights on the first chip, relative to the sum before drift.",
             drift_table(trials),
-            "Digital networks whose weights are all multiplied by one factor, without any noise:",
+            "The next table shows digital networks without noise, whose weights are all "
+            "multiplied by one factor:",
             factor_table(trials),
         ),
         trials.seconds,

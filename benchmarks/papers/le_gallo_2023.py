@@ -2,12 +2,13 @@
 
     python -m benchmarks.papers.le_gallo_2023
 
-Precision: on each core a matrix of 256 x 256 uniform weights of which 30 % are zero, multiplied by
-2,048 uniform inputs of which 30 % are zero, and the norm of the error over the norm of the result.
-A digital engine of N-bit weights, symmetric with 2^(N-1) - 1 levels above zero, and 8-bit inputs
-and outputs has the same error at the equivalent number of bits, between two integers by the
-logarithm of the error. Cost: layers of 8 and of 32 cores; 9.76 TOPS/W of all 64 cores went into the
-profile, these did not.
+Precision: each core multiplies a matrix of 256 x 256 uniform weights, of which 30 % are zero, by
+2,048 uniform input vectors, of which 30 % are zero. The error is the norm of the deviation divided
+by the norm of the result. The equivalent number of bits is the number N at which a digital engine
+has the same error; the engine has N-bit weights, symmetric with 2^(N-1) - 1 levels above zero, and
+8-bit inputs and outputs. The logarithm of the error is interpolated between two integers. Cost:
+layers on 8 and on 32 cores; the profile was fitted to the efficiency of all 64 cores, 9.76 TOPS/W,
+but not to these layers.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def precision_rows() -> list[Row]:
     where = "section IV and Fig. 2d"
     rows = []
     for key, words, profile, low, high in (
-        ("one device", "one device for a weight: close to 3 bits", ONE, 2.5, 3.5),
-        ("two devices", "two devices: between 3 and 4 bits", TWO, 3.0, 4.0),
+        ("one device", "one device per weight: close to 3 bits", ONE, 2.5, 3.5),
+        ("two devices", "two devices per weight: between 3 and 4 bits", TWO, 3.0, 4.0),
     ):
         for age_s in AGES_S:
             ours = Measured.mean(bits_of_cores(profile, age_s), "cores")
@@ -130,9 +131,9 @@ def cost_rows() -> list[Row]:
             (2016, 224),
             6.79,
             6.88,
-            "per core, the chip takes 123 mW here and 101 mW with all cores in use "
-            "(6.79 / 6.88 / 8 and 63.1 / 9.76 / 64 W); the price of a conversion, fitted to "
-            "the latter, includes all power that is not modeled, in use or not",
+            "the chip needs 123 mW per core for this layer and 101 mW with all cores in use "
+            "(6.79 / 6.88 / 8 and 63.1 / 9.76 / 64 W); the energy of a conversion was fitted to "
+            "the latter, and includes all power that is not modeled, also of idle parts",
         ),
         (
             "LSTM",
@@ -158,7 +159,11 @@ def cost_rows() -> list[Row]:
                     Measured(
                         ours, error * ours, 0, f"error of the cost model, {100 * error:.0f} %"
                     ),
-                    why if quantity == "efficiency" else "counting only: 133 ns are an input",
+                    why
+                    if quantity == "efficiency"
+                    else "only the number of operations is "
+                    "tested: the latency of 133 ns is an "
+                    "input of the model",
                 )
             )
     return rows
@@ -175,10 +180,11 @@ def paper() -> Paper:
         "python -m benchmarks.papers.le_gallo_2023",
         rows,
         (
-            "The cell noise of both profiles is a fit of the authors' toolkit to this chip. The "
-            "precision of products was not part of it.",
-            "The standard error of a cost is the root mean square of the deviations of all values "
-            "that the comparison with published macros in `docs/guide/cost.md` calls predicted.",
+            "The cell noise of both profiles was fitted to this chip by the authors' toolkit. "
+            "The precision of products was not used in the fit.",
+            "The standard error of a cost is the root mean square of the deviations of all "
+            "values that are marked as predicted in the comparison with published macros in "
+            "`docs/guide/cost.md`.",
         ),
         timer.seconds,
     )

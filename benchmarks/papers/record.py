@@ -1,11 +1,11 @@
-"""What a paper published beside what cimsim computes, and how far they are apart.
+"""Comparison of published numbers with numbers computed by cimsim.
 
-A :class:`Paper` has a :class:`Row` for each published number. The distance of a row is counted in
-standard errors,
+A :class:`Paper` has a :class:`Row` for each published number. The difference of a row is measured
+in standard errors,
 
     d = (cimsim - published) / sqrt(se_cimsim^2 + se_published^2),
 
-and two numbers agree if ``|d| <= 2``. A row that does not agree must say why.
+and two numbers agree if ``|d| <= 2``. A row that does not agree must give a reason.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Published:
 
     @property
     def text(self) -> str:
-        """The number as people read it."""
+        """The number as text."""
         if self.high == UNBOUNDED:
             return f"at least {number(self.value)}"
         if self.high is not None:
@@ -123,7 +123,7 @@ class Measured:
 
     @property
     def text(self) -> str:
-        """The number as people read it."""
+        """The number as text."""
         text = spread_text(self.value, self.standard_error)
         words = f"{self.count} {self.of}" if self.count else self.of
         return f"{text} ({words})" if self.of else text
@@ -149,7 +149,7 @@ class Row:
 
     @property
     def difference(self) -> float:
-        """The distance in standard errors; 0 within a published range."""
+        """The difference in standard errors; 0 within a published range."""
         apart = self.cimsim.value - self.published.value
         if self.published.high is not None:
             above = self.cimsim.value - self.published.high
@@ -254,7 +254,8 @@ class Paper:
 def table(rows: Iterable[Row]) -> list[str]:
     """The lines of the table of a paper."""
     lines = [
-        "| | published | where | cimsim | difference in standard errors | | why |",
+        "| | published | source | cimsim | difference in standard errors | agrees | reason or "
+        "remark |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -267,9 +268,9 @@ def table(rows: Iterable[Row]) -> list[str]:
 
 
 def difference_text(row: Row) -> str:
-    """The distance with its sign; a range that contains the number has none."""
+    """The difference with its sign; ``in range`` if a range contains the number."""
     if row.published.high is not None and row.difference == 0:
-        return "inside"
+        return "in range"
     if row.difference == 0:
         return "0"
     return f"{row.difference:+.1f}" if math.isfinite(row.difference) else "not random"
@@ -281,7 +282,7 @@ def number(value: float) -> str:
 
 
 def spread_text(value: float, standard_error: float) -> str:
-    """A number and its standard error, to two digits of the error."""
+    """A number and its standard error, with two digits of the error."""
     if not standard_error:
         return number(value)
     digits = max(0, 1 - math.floor(math.log10(standard_error)))

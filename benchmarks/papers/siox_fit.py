@@ -1,4 +1,4 @@
-"""The SiOx devices of Joksas et al. (2022) as a profile: Poole-Frenkel fits to their measurements.
+"""Profiles of the SiOx devices of Joksas et al. (2022): Poole-Frenkel fits to the measurements.
 
     python -m benchmarks.papers.siox_fit excelDataCombined.mat
 

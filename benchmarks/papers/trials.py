@@ -1,4 +1,4 @@
-"""Measurements of a long benchmark, kept in a CSV file, so that it goes on where it was stopped."""
+"""Measurements of a long benchmark, kept in a CSV file, so that it can be resumed."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
     python -m benchmarks.papers.wan_2022 --weights DIR --data-dir DIR [--images 10000]
 
-DIR of the weights is a clone of ``weierwan/Neurram_48core``, which has the networks that the
-authors trained with Gaussian weight noise of 0 to 30 % of each layer's largest weight, and a table
-of their accuracy with noise of 0 to 15 %. Here the same networks run on cells with that noise, one
-digital scale for each layer, and exact converters; activations have 3 bits, images have 4. Then the
-network of the chip runs on the profile ``reram-wan-2022``. What is finished is kept, so the same
-command resumes.
+The folder of the weights is a clone of ``weierwan/Neurram_48core``, which contains the networks
+that the authors trained with Gaussian weight noise of 0 to 30 % of each layer's largest weight, and
+a table of their accuracy with noise of 0 to 15 %. The benchmark runs the same networks on cells
+with this noise, one digital scale for each layer, and exact converters; activations have 3 bits,
+images have 4 bits. Then it runs the network of the chip on the profile ``reram-wan-2022``. Finished
+results are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -63,23 +63,23 @@ CALIBRATION = 256
 IMAGE_BITS, IMAGE_MAX, ACTIVATION_BITS = 4, 0.95, 3
 NORM_EPS = 1e-3
 CHANCE = (
-    "28 comparisons, of which 1.3 are expected beyond two standard errors by chance; no other "
-    "cause was found"
+    "of 28 comparisons, 1.3 are expected to differ by more than two standard errors by chance; "
+    "no other cause was found"
 )
 WHY = (
-    "their simulation has Gaussian noise of 10 % and an ADC of a precision that is not given; here "
-    "are the relaxation of each conductance and 6 bits"
+    "the authors simulate Gaussian noise of 10 % and an ADC of unknown precision; cimsim "
+    "simulates the relaxation of each conductance and a 6-bit ADC"
 )
 WHY_CHIP = (
-    "no voltage drops, couplings between wires, and cells that cannot be programmed here; the "
-    "authors' own simulation without them is 2.32 points above the chip"
+    "cimsim does not simulate voltage drops, couplings between wires, and cells that cannot be "
+    "programmed; the authors' own simulation without these effects is 2.32 points above the chip"
 )
 NOTES = (
-    "The networks, their weights and the table of accuracies are the authors'; nothing was "
-    "trained here. Weights and biases have noise, which is added to the biases by hand, because "
-    "they are digital here. Each batch of 32 images is on another chip, as in the table. Without "
-    "noise, a few images in 10,000 differ, because sums of floating-point numbers round "
-    "differently.",
+    "The networks, their weights and the table of accuracies were published by the authors; "
+    "nothing was trained here. Weights and biases have noise; the benchmark adds it to the "
+    "biases separately, because biases are digital in cimsim. Each batch of 32 images runs on "
+    "another chip, as in the published table. Without noise, the results differ for a few of "
+    "10,000 images, because sums of floating-point numbers round differently.",
 )
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.papers.wan_2022_loop --weights DIR --data-dir DIR
 
 The network of the chip (see :mod:`benchmarks.papers.wan_2022`) is programmed layer by layer. After
-each layer, the layers that are not programmed yet are trained on what the programmed ones give:
-the part ``chip-in-the-loop`` of ``cimsim adapt``. Chips, profile and images are those of
-:mod:`benchmarks.papers.wan_2022`, so that each chip is compared with itself. What is finished is
+each layer, the layers that are not programmed yet are trained on the outputs of the programmed
+layers (the part ``chip-in-the-loop`` of ``cimsim adapt``). Chips, profile and images are those of
+:mod:`benchmarks.papers.wan_2022`, so that each chip is compared with itself. Finished results are
 kept, so the same command resumes.
 """
 
@@ -81,7 +81,7 @@ def paper(trials: Trials) -> Paper:
     rows = []
     for key, words, published, values in (
         ("after", "accuracy after fine-tuning", TUNED_ON_CHIP, after),
-        ("gain", "gained by fine-tuning, each chip by itself", TUNED_ON_CHIP - ON_CHIP, gained),
+        ("gain", "gain of fine-tuning, computed chip by chip", TUNED_ON_CHIP - ON_CHIP, gained),
     ):
         ours = Measured.mean(values, "chips of reram-wan-2022")
         theirs = Published.one_draw(published, ours.spread, FIGURES)
@@ -93,18 +93,20 @@ def paper(trials: Trials) -> Paper:
         f"python -m benchmarks.papers.{NAME} --weights DIR --data-dir DIR",
         tuple(rows),
         (
-            f"Before, the chip had {ON_CHIP} %, see [its page](wan_2022.md); the chips here: "
-            + "; ".join(f"{a:.2f} %, then {b:.2f} %" for a, b in zip(before, after, strict=True))
+            f"Before fine-tuning, the accuracy of the real chip was {ON_CHIP} % (see [its "
+            "page](wan_2022.md)). The chips of cimsim have these accuracies before and after "
+            "fine-tuning: "
+            + "; ".join(f"{a:.2f} % and {b:.2f} %" for a, b in zip(before, after, strict=True))
             + ".",
-            f"Budget for each chip: {BUDGET - 1} batches of {TUNING_BATCH} training images for all "
-            f"22 layers together, Adam with a rate of {RATE:g} that falls to zero for each layer. "
-            "The authors trained after each layer for up to 200 epochs of all 50,000 images, with "
-            "Adam (0.0001), labels and weight noise of 20 % (`cifar10_resnet/forward_finetune.py` "
-            "of the repository). One more batch finds the order of the layers. Here, the outputs "
-            "of the digital network are the targets, and the layers behind have no noise while "
-            "they are trained.",
-            "During fine-tuning, layers are measured right after programming; in the test, all are "
-            "half an hour old.",
+            f"Fine-tuning uses {BUDGET - 1} batches of {TUNING_BATCH} training images per chip "
+            f"for all 22 layers together, and Adam with a learning rate that falls from {RATE:g} "
+            "to zero for each layer. One more batch determines the order of the layers. The "
+            "targets are the outputs of the digital network, and the layers that are not "
+            "programmed yet have no noise during their training. The authors trained after each "
+            "layer for up to 200 epochs of all 50,000 images, with Adam (0.0001), labels, and "
+            "weight noise of 20 % (`cifar10_resnet/forward_finetune.py` of the repository).",
+            "During fine-tuning, layers are measured right after programming; in the test, all "
+            "layers are half an hour old.",
         ),
         trials.seconds,
     )

@@ -2,11 +2,11 @@
 
     python -m benchmarks.papers.wan_2022_mnist --weights DIR --data-dir DIR
 
-DIR of the weights is a clone of ``weierwan/Neurram_48core``, which has the network that the authors
-wrote to the chip: six convolutions and a dense layer, 23,170 weights and biases, trained with
-Gaussian weight noise of 15 % of each layer's largest weight. Images and activations have 3 bits.
-The network runs on the profile ``reram-wan-2022``, half an hour after programming, and on cells
-with Gaussian noise. What is finished is kept, so the same command resumes.
+The folder of the weights is a clone of ``weierwan/Neurram_48core``, which contains the network that
+the authors programmed to the chip: six convolutions and a dense layer, 23,170 weights and biases,
+trained with Gaussian weight noise of 15 % of each layer's largest weight. Images and activations
+have 3 bits. The network runs on the profile ``reram-wan-2022``, half an hour after programming, and
+on cells with Gaussian noise. Finished results are kept, so the same command resumes.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ PASSES_NOISE = 0.10
 CHIPS, OF_CHIPS = 10, "chips of reram-wan-2022"
 TEXT = "model summary in mnist_training.ipynb of the repository"
 WHY_CHIP = (
-    "the sums of the real chip have larger errors, see the last row; 15 of 10,000 images more are "
-    "wrong there"
+    "the outputs of the real chip have larger errors (see the last row); its results are wrong "
+    "for 15 more of 10,000 images"
 )
 NOISY_ADC, ADC_NOISE = "chip, noisy converters", 0.066
 """Noise of the ADC that gives the sums of the tile the error that they have on the real chip."""
 WHY_SUMS = (
-    "voltage drops, couplings between wires and cells that cannot be programmed are not in the "
-    "profile; both errors are those of one tile alone, with exact inputs"
+    "the profile does not contain voltage drops, couplings between wires, and cells that cannot "
+    "be programmed; both errors are measured with one tile alone and exact inputs"
 )
 CALIBRATION = 256
 # The last of six tiles of the dense layer: its inputs in TensorFlow's order, and the spread of the
@@ -186,7 +186,7 @@ def rows(trials: Trials) -> Iterator[Row]:
         "%",
         Published(theirs.value, NOTEBOOK, theirs.standard_error, "ten passes"),
         Measured.mean(trials.groups(noisy, "accuracy")[0], "draws of all weights"),
-        "the noise is not recorded; it is the one of 5, 10 and 15 % that gives the loss",
+        "the size of the noise is not published; of 5, 10 and 15 %, only 10 % reproduces the loss",
     )
     ours = Measured.mean(trials.groups("chip", "accuracy")[0], OF_CHIPS)
     yield Row(
@@ -200,7 +200,7 @@ def rows(trials: Trials) -> Iterator[Row]:
     theirs = Measured.mean(TILE_ERRORS, "columns")
     yield Row(
         "error of sums",
-        "error of the sums of one tile, in units of the exact sums",
+        "error of the outputs of one tile, relative to the exact outputs",
         "",
         Published(theirs.value, CHIP_NOTEBOOK, theirs.standard_error, "ten columns"),
         Measured.mean(trials.groups("chip", "error of sums")[0], OF_CHIPS),
@@ -223,18 +223,19 @@ def paper(trials: Trials) -> Paper:
         f"python -m benchmarks.papers.{NAME} --weights DIR --data-dir DIR",
         tuple(rows(trials)),
         (
-            "The network and its weights are the authors'; nothing was trained here. Without noise "
-            f"it has {digital:.2f} % here.",
-            "The noise of the ten passes is not recorded with their results. Accuracy and loss "
-            f"here: {'; '.join(table)}. The published loss, "
-            f"{Measured.mean(NOISY_LOSS, '').text}, is that of {100 * PASSES_NOISE:g} %.",
-            f"With noise of the ADC of {100 * ADC_NOISE:g} % of its range in all layers, the error "
-            "of the sums of the tile is "
+            "The network and its weights were published by the authors; nothing was trained "
+            f"here. Without noise, its accuracy in cimsim is {digital:.2f} %.",
+            "The authors' repository contains the results of ten passes with noise, but not the "
+            f"size of the noise. Accuracy and loss in cimsim are: {'; '.join(table)}. The "
+            f"published loss, {Measured.mean(NOISY_LOSS, '').text}, agrees with the loss at "
+            f"{100 * PASSES_NOISE:g} %.",
+            f"If the ADC has noise of {100 * ADC_NOISE:g} % of its range in all layers, the error "
+            "of the outputs of the tile is "
             f"{Measured.mean(trials.groups(NOISY_ADC, 'error of sums')[0], '').text}, as on the "
-            "real chip, and accuracy is "
-            f"{Measured.mean(trials.groups(NOISY_ADC, 'accuracy')[0], '').text} %; the "
-            "published one is between that and the one without this noise. The real errors of the "
-            "other layers are not known.",
+            "real chip, and the accuracy is "
+            f"{Measured.mean(trials.groups(NOISY_ADC, 'accuracy')[0], '').text} %. The published "
+            "accuracy is between this value and the accuracy without this noise. The real errors "
+            "of the other layers are unknown.",
         ),
         trials.seconds,
     )

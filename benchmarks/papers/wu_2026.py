@@ -1,15 +1,16 @@
-"""Wu et al. (2026): which window, noise and drift of phase-change memory a ResNet-32 tolerates.
+"""Wu et al. (2026): memory window, noise and drift of phase-change memory that a ResNet-32
+tolerates.
 
     python -m benchmarks.papers.wu_2026 --weights DIR --data-dir DIR [--chips 5] [--images 500]
         [--runs runs/joshi_2020]
 
-The ResNet-32 for CIFAR-10 that ``benchmarks.papers.joshi_2020`` has trained with noise (it is
-trained here if it is not in the folder of runs), on chips of ``pcm-ibm-2020`` with a digital scale
-for each column, 8-bit converters and a global factor that compensates drift. Accuracies are
-normalized, A* = 1 - (error - digital error) / (error by chance - digital error). Three numbers of
-the cells are varied as in the paper: the largest conductance (the memory window), a factor on the
-noise of programming and of reads, and a factor on the exponents of drift. What is finished is kept,
-so the same command resumes.
+The ResNet-32 for CIFAR-10 that ``benchmarks.papers.joshi_2020`` trained with noise (this command
+trains it if it is not in the folder of runs), on chips of ``pcm-ibm-2020`` with a digital scale for
+each column, 8-bit converters and a global factor that compensates drift. Accuracies are normalized,
+A* = 1 - (error - digital error) / (error by chance - digital error). Three numbers of the cells are
+varied as in the paper: the largest conductance (the memory window), a factor on the noise of
+programming and of reads, and a factor on the exponents of drift. Finished results are kept, so the
+same command resumes.
 """
 
 from __future__ import annotations
@@ -210,17 +211,20 @@ def paper(trials: Trials) -> Paper:
         f"--chips {chips}",
         tuple(rows(trials)),
         (
-            f"The first {images:,} test images on {chips} chips of `{PROFILE}`, with the network "
-            f"that [joshi_2020](joshi_2020.md) has trained with noise for {LONG}. The network in "
-            f"FP32 has {one(trials, 'digital', 'accuracy'):.2f} % on these images, theirs 94.1 % "
-            "on all. Standard errors contain chips and images. With so few images, differences "
-            "below 3 points of A* are not resolved.",
-            "Their table has the largest noise scale that keeps A* at 99 %; a row checks that the "
-            "noise of the table is tolerated. The sentence about a window of 18 uS at a drift "
-            "scale of 0.8 and a noise scale of 1 (p. 6) is about their LSTM; their ResNet-32 "
-            "needs more than 24 uS and a noise scale below 0.3 at drift scales of 0.8 to 1.",
-            f"A* (%) after 1 year by `cimsim.heat_map`, {MAP_CHIPS} chips, the first {MAP_IMAGES} "
-            "test images:",
+            f"The network that [joshi_2020](joshi_2020.md) trained with noise for {LONG} runs on "
+            f"the first {images:,} test images and {chips} chips of `{PROFILE}`. Its accuracy in "
+            f"FP32 is {one(trials, 'digital', 'accuracy'):.2f} % on these images; the network of "
+            "the paper has 94.1 % on all test images. A* is the accuracy above chance, relative "
+            "to the digital network. Standard errors include the variation over chips and "
+            "images. With so few images, differences of less than 3 points of A* are not "
+            "significant.",
+            "The table of the paper lists the largest noise scale at which A* is at least 99 %; "
+            "the rows below check that A* reaches this value at the noise of the table. The "
+            "sentence of the paper about a window of 18 uS at a drift scale of 0.8 and a noise "
+            "scale of 1 (p. 6) refers to its LSTM; its ResNet-32 needs more than 24 uS and a "
+            "noise scale below 0.3 at drift scales of 0.8 to 1.",
+            f"A* in % after 1 year, computed by `cimsim.heat_map` on {MAP_CHIPS} chips and the "
+            f"first {MAP_IMAGES} test images:",
             whole_map(trials),
         ),
         trials.seconds,

@@ -3,11 +3,11 @@
     python -m benchmarks.papers.xiao_2022 --weights DIR --data-dir DIR
 
 First, dot products on random weights: the gain of slices, and the errors that a unit column adds to
-all columns alike. Then the published trends, on ResNet-14 for CIFAR-10 and its first 500 test
-images, because ImageNet is not at hand: pairs of cells (proportional mapping) and offset
-subtraction under errors of the cells, independent of the conductance (``alpha_ind``, a standard
-deviation of ``alpha G_max / 2``) and proportional to it (``alpha_prop``, ``alpha G``), and under an
-ADC of few bits. Cells have no off current, a layer has one scale, batch norm is folded.
+all columns. Then the published trends, with ResNet-14 on the first 500 test images of CIFAR-10
+instead of ImageNet: pairs of cells (proportional mapping) and offset subtraction under errors of
+the cells, independent of the conductance (``alpha_ind``, a standard deviation of ``alpha G_max /
+2``) and proportional to it (``alpha_prop``, ``alpha G``), and under an ADC of few bits. Cells have
+no off current, each layer has one scale, and batch norm is folded.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ def network_rows(trials: Trials) -> list[Row]:
     return [
         Row(
             "pairs, 5 %",
-            "loss of pairs at alpha_prop = 5 %: nearly zero, read as less than a point",
+            "loss with pairs at alpha_prop = 5 %: nearly zero, read as less than one point",
             "points",
             Published(-1.0, "section 5.3", high=1.0),
             Measured(digital - of_pairs.value, of_pairs.standard_error, CHIPS, "chips"),
@@ -305,52 +305,55 @@ def network_rows(trials: Trials) -> list[Row]:
             "",
             Published(10.0, "section 5.3", high=UNBOUNDED),
             ratio,
-            "the smaller network has larger weights: its cells have "
-            f"{100 * trials.groups('pairs', MEAN_CONDUCTANCE)[0][0]:.1f} % of the largest "
-            "conductance on average, those of ResNet-50 1.95 % (p. 13), and an error in proportion "
-            "to the conductance is as much larger",
+            "the smaller network has larger weights: the mean conductance of its cells is "
+            f"{100 * trials.groups('pairs', MEAN_CONDUCTANCE)[0][0]:.1f} % of the largest one, "
+            "compared with 1.95 % for ResNet-50 (p. 13), and errors proportional to the "
+            "conductance are larger by the same factor",
         ),
         Row(
             "unit column, loss",
-            f"loss by a unit column over that of a digital offset, {at}: larger",
+            f"loss with a unit column over the loss with a digital offset, {at}: larger",
             "",
             Published(1.0, "Fig. 9a", high=UNBOUNDED),
             loss_over_offset("unit column"),
         ),
         Row(
             "unit column, spread",
-            "spread of the accuracy over chips, unit column over digital offset: larger",
+            "standard deviation of the accuracy over chips, unit column over digital offset: "
+            "larger",
             "",
             Published(1.0, "section 5.2", high=UNBOUNDED),
             Measured(spreads["unit column"] / spreads["offset"]),
         ),
         Row(
             "slices, offset",
-            f"loss of 2-bit slices over that of one cell, offset subtraction, {at}: smaller",
+            f"loss with 2-bit slices over the loss with one cell, offset subtraction, {at}: "
+            "smaller",
             "",
             Published(0.0, "Fig. 9a", high=1.0),
             loss_over_offset("offset, 2 bits"),
         ),
         Row(
             "pairs, independent",
-            f"loss of pairs over that of offset subtraction, {at}: smaller",
+            f"loss with pairs over the loss with offset subtraction, {at}: smaller",
             "",
             Published(0.0, "Fig. 9", high=1.0),
             loss_over_offset("pairs"),
         ),
         Row(
             "ADC, pairs",
-            "bits of the ADC within a point of digital: pairs",
+            "bits of the ADC for an accuracy within one point of digital: pairs",
             "bits",
             Published(7.0, "Fig. 16 and section 6.3, ResNet-50 on ImageNet"),
             Measured(bits["pairs"]),
-            "a smaller network on an easier task needs fewer bits; the published 7 are of ImageNet"
+            "a smaller network on an easier task needs fewer bits; the published 7 bits are for "
+            "ImageNet"
             if bits["pairs"] < 7
             else "",
         ),
         Row(
             "ADC, offset",
-            "bits more that offset subtraction needs: several, read as 2 or more",
+            "additional bits that offset subtraction needs: several, read as 2 or more",
             "bits",
             Published(2.0, "section 6.3", high=16.0),
             Measured(bits["offset"] - bits["pairs"]),
@@ -365,7 +368,11 @@ def curves(trials: Trials) -> str:
         groups = trials.groups(name, quantity)
         return f"{Measured.mean(groups[0], '').value:.1f}" if groups else ""
 
-    lines = ["Accuracy of ResNet-14 in % on the first 500 test images of CIFAR-10.", ""]
+    lines = [
+        "The next tables show the accuracy of ResNet-14 in % on the first 500 test images "
+        "of CIFAR-10.",
+        "",
+    ]
     columns: list[tuple[str, list[str]]] = [
         ("alpha_ind", [f"independent {a:g} %" for a in INDEPENDENT]),
         ("alpha_prop", [f"proportional {a:g} %" for a in (*PROPORTIONAL_OFFSET, 5.0, 10, 20, 40)]),
@@ -392,9 +399,9 @@ def paper(trials: Trials) -> Paper:
         "python -m benchmarks.papers.xiao_2022 --weights DIR --data-dir DIR",
         (*dot_product_rows(), *network_rows(trials)),
         (
-            "The published networks are for ImageNet, which is not used here; trends are compared "
-            "on ResNet-14 for CIFAR-10, whose digital accuracy on these images is "
-            f"{trials.groups('digital', 'accuracy')[0][0]:.1f} %.",
+            "The published networks classify ImageNet, which is not used here. The trends are "
+            "compared with ResNet-14 for CIFAR-10, whose digital accuracy on the images used "
+            f"here is {trials.groups('digital', 'accuracy')[0][0]:.1f} %.",
             curves(trials),
         ),
         trials.seconds,
