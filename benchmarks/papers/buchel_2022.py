@@ -301,13 +301,18 @@ def every_row(trials: Trials) -> Iterator[Row]:
     )
 
 
+def percent(found: Measured) -> str:
+    """The number in %, with the origin of its standard error."""
+    return found.text.replace(" (", " % (", 1)
+
+
 def worst_of_robust(trials: Trials) -> str:
-    """A paragraph on the worst chips of our training beside the best published ones."""
-    found = [f"{name}: {worst(trials.groups(name, 'accuracy')).text} %" for name in ROBUST]
+    """A paragraph on the worst chips of our training and the best published ones."""
+    found = [f"`{name}`: {percent(worst(trials.groups(name, 'accuracy')))}" for name in ROBUST]
     return (
         f"The best published accuracy of a worst chip is {BEST_PUBLISHED_WORST} %, after training "
-        "with noise and attacked weights, which was not repeated here. In comparison, cimsim has "
-        f"these worst chips: {'; '.join(found)}."
+        "with noise and attacked weights, which was not repeated here. In comparison, these are "
+        f"the worst chips of cimsim: {'; '.join(found)}."
     )
 
 
@@ -335,8 +340,8 @@ def short_training(trials: Trials) -> str:
     groups = trials.groups(STANDARD.name, "accuracy")
     mean = Measured.mean([value for group in groups for value in group], "chips of one training")
     return (
-        f"{SHORT} Its mean accuracy at a mismatch of {ZETA:g} is {mean.text} %, and the accuracy "
-        f"of its worst chip is {worst(groups).text} %."
+        f"{SHORT} Its mean accuracy at a mismatch of {ZETA:g} is {percent(mean)}, and the accuracy "
+        f"of its worst chip is {percent(worst(groups))}."
     )
 
 
@@ -352,7 +357,7 @@ def paper(seeds: Sequence[int], authors_seeds: Sequence[int], trials: Trials) ->
     for name in (AUTHORS, STANDARD.name, *ROBUST):
         for seed, group in enumerate(trials.groups(name, "accuracy")):
             values = [f"{minimum_of(group, n)[0]:.2f}" for n in (10, 25, 50, len(group))]
-            expected.append(f"{name}, training {seed}: {', '.join(values)}")
+            expected.append([f"{name}, training {seed}", *values])
     return Paper(
         NAME,
         "Mismatch of every weight, Fashion-MNIST: means and worst chips",
@@ -365,8 +370,9 @@ def paper(seeds: Sequence[int], authors_seeds: Sequence[int], trials: Trials) ->
             "to the text of the paper and to `Experiments/mismatch_experiment.py` in the "
             "authors' repository `jubueche/BPTT-Lipschitzness`, which computes the minimum over "
             "all chips of a method.",
-            "Expected accuracy of the worst of 10, 25, 50 and all 100 chips for each training of "
-            "cimsim, in %: " + "; ".join(expected) + ".",
+            "The next table shows the expected accuracy of the worst of 10, 25, 50 and all 100 "
+            "chips for each training of cimsim, in %:",
+            grid(["training", "10 chips", "25 chips", "50 chips", "100 chips"], expected),
             worst_of_robust(trials),
             SETTINGS,
             chosen(trials),

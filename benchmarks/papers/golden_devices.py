@@ -68,7 +68,7 @@ def paper() -> Paper:
     return Paper(
         "golden_devices",
         "Shipped profiles",
-        "The sources of each profile, as `cimsim profiles show NAME` lists them.",
+        "`cimsim profiles show NAME` lists the sources of each profile.",
         "python -m benchmarks.papers.golden_devices",
         tuple(rows),
         (

@@ -260,7 +260,7 @@ def rows(trials: Trials) -> Iterator[Row]:
     yield Row("chip", "with noise training, 25 s", lost, on_silicon, apart(FIRST))
     yield Row(
         "training",
-        "gained by noise training, programming noise alone",
+        "gain of noise training, programming noise alone",
         "points",
         Published.over(
             round(TUNED_ON_PCM - UNTUNED_ON_PCM, 2),
@@ -319,7 +319,7 @@ def rows(trials: Trials) -> Iterator[Row]:
         gain = gain_of(trials, arm(before), arm(after))
         yield Row(
             key,
-            f"gained by AdaBS after {before.age}",
+            f"gain of AdaBS after {before.age}",
             "points",
             Published.over(published, gain.spread, count, "p. 10", "runs (spread of cimsim)"),
             gain,
@@ -437,9 +437,9 @@ def paper(trials: Trials) -> Paper:
             "chosen on test images.",
             "The next table shows all conditions; ± is the standard error over chips.",
             every_condition(trials),
-            "Without compensation, the accuracy depends on the mean exponent of drift. The next "
-            "table shows the accuracy in %, and in parentheses the sum of the magnitudes of all "
-            "weights on the first chip, relative to the sum before drift.",
+            "The next table shows the results without compensation for larger mean exponents of "
+            "drift: the accuracy in %, and in parentheses the sum of the magnitudes of all "
+            "weights on the first chip, relative to the exact weights.",
             drift_table(trials),
             "The next table shows digital networks without noise, whose weights are all "
             "multiplied by one factor:",
