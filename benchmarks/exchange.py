@@ -573,7 +573,7 @@ def page(done: dict[str, Any]) -> str:
         f"weights, on 797 digits of scikit-learn and {NETWORK_CHIPS} chips; mean ± standard error "
         "(standard deviation over chips) in %.",
         "Differences are in standard errors of the difference. Each entry shows the largest "
-        "difference, and in parentheses how many differences exceed 3 (0.27 % are expected to by "
+        "difference, and in parentheses how many differences exceed 3 (0.27 % are expected by "
         "chance). Where no age is given, chips of AIHWKit are one day old. AIHWKit computes with "
         "its torch tile, which supports neither IR drop nor weight noise (`w_noise`), so these "
         "two are imported but not compared.",

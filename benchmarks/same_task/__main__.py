@@ -193,8 +193,8 @@ def _notes() -> list[str]:
         "programming errors that do not depend on the conductance, 8-bit converters without "
         "noise, arrays of 512 rows, and no aging. Remaining differences:",
         "",
-        "- cimsim scales weights per column, CrossSim per array, and AIHWKit per column, only at "
-        "the start.",
+        "- cimsim scales weights per column, CrossSim per array, and AIHWKit per column at the "
+        "start of training.",
         f"- Training uses {TRAINING_NOISE:g} times the noise, {EPOCHS} epochs, and Adam. For each "
         "library, the learning rate is the one of 0.003, 0.01 and 0.03 with the best mean test "
         "accuracy over all levels.",
