@@ -9,6 +9,14 @@ profiles. A tenth of the training data is held out. The settings of the tuned me
 this held-out data, separately for each noise and age; the tables show results on test data and on
 other chips. Standard errors are computed over training seeds, and methods are compared seed by
 seed. Finished results are kept, so the same command resumes; the page shows all finished results.
+The profile *narrow readout* is `generic-gaussian` with a 4-bit ADC whose range is one standard
+deviation of the signal. `noise-aware, tuned` chooses between three levels of noise and clipping;
+`calibrated ranges` is the default without learned ranges of the inputs; `rule A` to `rule E` are
+the default with other backward rules. `standard, published` has Gaussian weight noise of 3.8 % of
+the largest weight (Joshi et al. 2020); the other baselines choose between three levels of Gaussian
+noise and clipping, and `fake-quantized` also simulates the converters, ignores their rounding in
+the gradient, and learns the ranges of the inputs. `noise auto` is the best of the candidates of
+`--noise auto`, all of them trained in full.
 """
 
 from __future__ import annotations

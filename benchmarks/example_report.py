@@ -1,4 +1,4 @@
-"""The example report of the documentation, made again by one command.
+"""Create the example report of the documentation.
 
     python -m benchmarks.example_report [--folder runs/example] [--out FILE]
 

@@ -186,6 +186,12 @@ def table(found: list[dict[str, object]]) -> str:
         "plain PyTorch's time; the time in milliseconds (in parentheses, the time of all kernels "
         "in one profiled call; the GPU is idle for the rest); and the peak memory in MiB above "
         "the memory that was in use before.",
+        "",
+        "W1 is an MLP 4096-8192-8192-10 with batches of 8192, W2 a ResNet-20 (64/128/256 channels) "
+        "with batches of 512 images of 3x32x32, W3 four GPT blocks (width 2048) with batches of "
+        "8 x 1024 tokens, and W4 GPT-2 small with batches of 8 x 1024 tokens. *peers' work* is "
+        "`generic-gaussian`, with 8-bit converters, weight noise and readout noise; *whole device* "
+        "is `pcm-ibm-2020` with all of its effects.",
     ]
     for task in ("training", "inference"):
         lines += ["", f"## {task.capitalize()}", "", f"| | {' | '.join(works)} |"]

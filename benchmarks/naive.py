@@ -1,11 +1,11 @@
-"""What a researcher writes first: noise-aware layers in plain autograd, to compare with.
+"""Simple noise-aware layers in plain autograd, for comparison.
 
-The work is that of the profile ``generic-gaussian``: inputs and column outputs on 8 bits, weight
-noise of 3 % of the largest weight drawn anew at every forward, readout noise of 1 % of the ADC's
-range, tiles of 512 inputs whose columns are converted one by one and summed. Convolutions unfold
-their input. ``Naive`` learns its ranges, as rounding passed straight through allows; ``NaiveFused``
-holds them fixed and uses torch's own fused fake quantization. ``WeightNoise`` has no converters,
-which is most of the literature's noise-aware training.
+The layers simulate the effects of the profile ``generic-gaussian``: 8-bit inputs and column
+outputs, weight noise of 3 % of the largest weight that is sampled at every forward pass, readout
+noise of 1 % of the range of the ADC, and tiles of 512 inputs whose outputs are converted separately
+and summed. Convolutions unfold their input. ``Naive`` learns its ranges with straight-through
+gradients; ``NaiveFused`` keeps them fixed and uses torch's fused fake quantization. ``WeightNoise``
+has no converters, like most noise-aware training in the literature.
 """
 
 from __future__ import annotations

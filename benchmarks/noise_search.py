@@ -153,7 +153,7 @@ def report(results: Path) -> str:
     """Write the page of the choices in ``results``, and return it."""
     found = list(lines(results))
     page = [
-        "# The search of `--noise auto`, measured",
+        "# The search of `--noise auto`",
         "",
         "    python -m benchmarks.noise_search --data-dir DIR",
         "",

@@ -1,7 +1,7 @@
-"""Other simulators set to the work of ``generic-gaussian``, those of them that are installed.
+"""Other simulators, configured to simulate ``generic-gaussian``, if they are installed.
 
-8-bit DAC and ADC, 3 % weight noise, readout noise, tiles of 512 inputs; see each function for
-where a tool cannot do that. None of them is needed, or installed by cimsim.
+8-bit DAC and ADC, 3 % weight noise, readout noise, tiles of 512 inputs; each function describes
+what its simulator does not support. None of them is required or installed by cimsim.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The pictures of the user guide, made again by one command.
+"""Create the pictures of the user guide.
 
     python -m benchmarks.pictures [--folder runs/pictures] [--out docs/images]
 
-Runs the commands that the guide shows beside each picture, on the handwritten digits that come with
-scikit-learn. Ten minutes on one thread. Finished trainings and trials are kept in the folder, so
-the same command resumes. The pictures of README are made by ``make demo``.
+Runs the commands that the guide shows with each picture, on the handwritten digits of scikit-learn.
+This takes ten minutes on one thread. Finished trainings and trials are kept in the folder, so the
+same command resumes. The pictures of README are made by ``make demo``.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python -m benchmarks.scaling [--threads 2] [--reps 7]
 
-An MLP of three equal layers with ReLU between them, once of growing width at batch 128, once of
-width 1024 at growing batches: milliseconds of a step and MiB kept for backward, plain PyTorch and
-cimsim on both devices of :mod:`benchmarks.speed`. Writes ``benchmarks/results/scaling.csv`` and
-``.png``, ``.svg``, or ``scaling_threads_1.csv`` for another number of threads than two.
+Measures an MLP of three equal layers with ReLU, with different widths at batch 128 and with
+different batches at width 1024: milliseconds of a step and MiB kept for the backward pass, for
+plain PyTorch and for cimsim with both profiles of :mod:`benchmarks.speed`. Writes
+``benchmarks/results/scaling.csv`` and ``.png``, ``.svg``, or ``scaling_threads_1.csv`` for another
+number of threads than two.
 """
 
 from __future__ import annotations

@@ -45,6 +45,15 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
 # Threads of numpy's OpenBLAS fight those of torch, on which CrossSim alone would lose much.
 ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 DEVICES = {"peers' work": "generic-gaussian", "whole device": "pcm-ibm-2020"}
+WORKS = (
+    "W1 is an MLP 784-1024-1024-10 with batches of 128, W2 a ResNet-20 with batches of 64 images "
+    "of 3x32x32, and W3 four GPT blocks of width 256 with batches of 8 x 128 tokens."
+)
+PROFILES = (
+    "*peers' work* is `generic-gaussian`, with 8-bit converters, weight noise and readout noise, "
+    "which the other simulators support for the most part; *whole device* is `pcm-ibm-2020` with "
+    "all of its effects."
+)
 WARM_UP, ROUND_S = 4, 0.05
 
 
@@ -214,6 +223,10 @@ def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
         "Each cell shows the time as a multiple of plain PyTorch's time in the same round, in "
         "float32: median of all rounds (quartiles); the time in milliseconds; and for training, "
         "the MiB kept for the backward pass and their ratio to plain PyTorch.",
+        "",
+        f"{WORKS} {PROFILES} The naive versions are written in plain PyTorch: with weight noise "
+        "only, with weight noise and converters, and with torch's fused fake quantization as "
+        "converters.",
     ]
     works = list(dict.fromkeys(str(row["work"]) for row in found))
     for task in ("training", "inference"):

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 import cimsim
 from benchmarks.lines import versions
 from benchmarks.roofline import ELSE, PRODUCTS, Rates, Work, best_s, counted, measured_rates
-from benchmarks.speed import DEVICES, processor, training_step
+from benchmarks.speed import DEVICES, PROFILES, WORKS, processor, training_step
 from benchmarks.workloads import WORKLOADS, Workload
 from cimsim.files import write_text
 from cimsim.nn.layer import AnalogLayer
@@ -70,6 +70,8 @@ def main() -> None:
         "draws, in millions, and the least time to draw them with the kernels "
         f"({1e9 / rates.numbers:.2f} ns each); *drawn by torch* is the time to draw as many with "
         f"torch ({torch_ns:.2f} ns each).",
+        "",
+        f"{WORKS} {PROFILES}",
         "",
         *_head(times),
     ]
