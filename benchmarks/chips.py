@@ -164,7 +164,7 @@ def programmed() -> list[tuple[str, float]]:
     try:
         noise = importlib.import_module("aihwkit.inference").PCMLikeNoiseModel(g_max=25.0)
     except ImportError:
-        print("AIHWKit: not installed, left out")
+        print("AIHWKit is not installed: skipped")
     else:
         rows["AIHWKit, `PCMLikeNoiseModel`"] = lambda: _by_aihwkit(noise, weights)
     times = [[_seconds(run) for run in rows.values()] for _ in range(ROUNDS)]

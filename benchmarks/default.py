@@ -4,19 +4,19 @@
         [--method default ...] [--seeds 0,1,2] [--chips 10] [--runs runs/default]
     CIMSIM_RESNETS=WEIGHTS python -m benchmarks.default --data-dir DIR --task cifar10-resnet20
 
-The comparison trains five tasks, reduced so that two CPU cores can train all of them, for four
-profiles. A tenth of the training data is held out. The settings of the tuned methods are chosen on
-this held-out data, separately for each noise and age; the tables show results on test data and on
-other chips. Standard errors are computed over training seeds, and methods are compared seed by
-seed. Finished results are kept, so the same command resumes; the page shows all finished results.
-The profile *narrow readout* is `generic-gaussian` with a 4-bit ADC whose range is one standard
-deviation of the signal. `noise-aware, tuned` chooses between three levels of noise and clipping;
-`calibrated ranges` is the default without learned ranges of the inputs; `rule A` to `rule E` are
-the default with other backward rules. `standard, published` has Gaussian weight noise of 3.8 % of
-the largest weight (Joshi et al. 2020); the other baselines choose between three levels of Gaussian
-noise and clipping, and `fake-quantized` also simulates the converters, ignores their rounding in
-the gradient, and learns the ranges of the inputs. `noise auto` is the best of the candidates of
-`--noise auto`, all of them trained in full.
+The comparison trains five tasks, reduced so that two CPU cores can train all of them, two of them
+for four profiles and the others for `pcm-ibm-2020`. A tenth of the training data is held out. The
+settings of the tuned methods are chosen on this held-out data, separately for each noise and age;
+the tables show results on test data and on other chips. Standard errors are computed over training
+seeds, and methods are compared seed by seed. Finished results are kept, so the same command
+resumes; the page shows all finished results. The profile *narrow readout* is `generic-gaussian`
+with a 4-bit ADC whose range is the root mean square of the signal. `noise-aware, tuned` chooses
+between three levels of noise and clipping; `calibrated ranges` is the default without learned
+ranges of the inputs; `rule A` to `rule E` are the default with other backward rules. `standard,
+published` has Gaussian weight noise of 3.8 % of the largest weight (Joshi et al. 2020); the other
+baselines choose between three levels of Gaussian noise and clipping, and `fake-quantized` also
+simulates the converters, ignores their rounding in the gradient, and learns the ranges of the
+inputs. `noise auto` is the best of the candidates of `--noise auto`, all of them trained in full.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ COMPARISON = Comparison(
 
 
 def published_resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """ResNet-20 with published weights, for images that are standardized as cimsim does."""
+    """ResNet-20 with published weights, for images standardized as in cimsim."""
     from benchmarks import cifar_resnets
 
     if WEIGHTS not in os.environ:
@@ -123,7 +123,8 @@ def published_resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 class Restandardize(nn.Module):
-    """Images of standard deviation 1 on CIFAR-10 to the constants of the published networks."""
+    """Convert images standardized with CIFAR-10's statistics to the constants of the published
+    networks."""
 
     gain: Tensor
     offset: Tensor

@@ -58,7 +58,7 @@ def main() -> None:
         f"    python -m benchmarks.denoise --epochs {given.epochs} --seeds {given.seeds}",
         "",
         f"The small MLP is trained on the digits for {given.epochs} epochs. The chip has 5 % "
-        "weight noise and a 4-bit ADC whose range is one standard deviation of the signal "
+        "weight noise and a 4-bit ADC whose range is the root mean square of the signal "
         "(`readout.yaml`). *denoise* adds a digital gain and offset to each column, fitted by "
         "ridge regression of the digital result on the output of the column; the number is the "
         "ridge parameter. The table shows the accuracy in % on 10 chips that were not used in "

@@ -536,7 +536,7 @@ def main() -> None:
         try:
             __import__(module)
         except ImportError as error:
-            print(f"{module} is not installed and left out: {error}")
+            print(f"{module} is not installed: skipped ({error})")
             continue
         for case in cases():
             if options.only not in case.name or case.name in done:

@@ -1,10 +1,10 @@
 """Ways to train, compared fairly: choices on held-out data and chips, errors over training seeds.
 
 A :class:`Comparison` trains every method on every task and profile, with a tenth of the training
-data held out, and evaluates it on held-out and on test data, on different chips. Where a method has
-several settings, those are used that are best on the held-out data under the same condition (age
-and noise of the chips). Methods are compared on the test data, training seed by training seed.
-The scores of a network are a few rows of the results, which are committed, so that a long
+data held out, and evaluates it on held-out and on test data, on different chips. For a method with
+several settings, the comparison uses the settings that are best on the held-out data under the same
+condition (age and noise of the chips). Methods are compared on the test data, training seed by
+training seed. The scores of each network are a few rows of the committed results, so that a long
 comparison can be measured in parts and on several days; trainings are kept in a folder of runs.
 """
 
@@ -55,8 +55,8 @@ class Task:
         settings: settings of every training.
         samples: number of samples to evaluate on each chip; None for all.
         norms: whether the network has statistics that depend on the chip.
-        falls: whether less of the score is better, as of a perplexity.
-        first: settings of a digital training that all others start from; None for no such.
+        falls: whether a lower score is better, such as a perplexity.
+        first: settings of a digital training that all others start from, or None.
     """
 
     settings: Settings
@@ -126,7 +126,7 @@ class Comparison:
         name: name of the result files.
         title, intro: heading and first paragraph of the page.
         tasks: what is trained, by name.
-        profiles: settings of the profile, by name; without any, the name is the profile.
+        profiles: settings of the profile, by name; without settings, the name is the profile.
         methods: for each name the settings of a training, or several to choose from.
         ours: the method that all others are compared with.
         variants: further settings of our method, which are compared with the others, too.

@@ -1,4 +1,4 @@
-"""The command line of a comparison, and its page: a table for each task and profile."""
+"""The command line of a comparison, and its page with a table for each task and profile."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def report(comparison: Comparison, results: Path) -> None:
 
 
 class Gap(NamedTuple):
-    """How far our method is behind the best other one under one condition, over seeds."""
+    """How far our method is behind the best other method under one condition, over seeds."""
 
     method: str
     behind: float
@@ -116,7 +116,7 @@ def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | 
 
 
 def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
-    """Where our method is behind the best other one by more than one standard error."""
+    """Where our method is behind the best other method by more than one standard error."""
     comparison, losses = scores.comparison, []
     measured = {
         name: any(len(scores.seeds(where, name)) > 1 for where in pairs)
@@ -170,7 +170,7 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
 
 
 def distinct_conditions(scores: Scores, where: Where) -> Iterator[Condition]:
-    """The conditions without those ages at which all scores are those of an earlier age."""
+    """The conditions, without ages at which all scores equal the scores of an earlier age."""
     seen = set()
     for age, level in scores.comparison.conditions:
         found = tuple(
@@ -264,8 +264,8 @@ def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]], draw: Draw) -> F
 
 
 def front(axes: Axes, scores: Scores, task: str, profile: str) -> None:
-    """Every training on new chips with their own noise, and under the last condition. A line
-    connects those that no other one surpasses under both."""
+    """Every training on new chips at the noise of the profile, and under the last condition. A line
+    connects trainings that no other training surpasses under both."""
     comparison, about = scores.comparison, scores.comparison.tasks[task]
     mild, harsh = next(c for c in comparison.conditions if c[1] >= 1), comparison.conditions[-1]
     points: dict[str, tuple[float, float]] = {}

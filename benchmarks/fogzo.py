@@ -1,4 +1,4 @@
-"""Zeroth-order help for the straight-through estimator: loss against forward passes.
+"""Zeroth-order corrections of the straight-through estimator: loss and number of forward passes.
 
     python -m benchmarks.fogzo --data-dir DIR [--steps 600] [--seeds 3] [--many] [--long]
         [--runs runs/fogzo]
@@ -187,7 +187,7 @@ def _loss_at_end(found: tuple[Tuning, Curves]) -> float:
 def _kept(
     runs: Path, name: str, x: Tensor, y: Tensor, steps: int, tuning: Tuning, seed: int
 ) -> list[float]:
-    """The training's curve, from its file if it was made before."""
+    """The curve of the training, from its file if it is finished."""
     words = (name, steps, *tuning, seed)
     path = runs / ("-".join(str(w).replace(" ", "").replace(",", "") for w in words) + ".json")
     if not path.is_file():

@@ -147,7 +147,7 @@ def _published(given: argparse.Namespace) -> tuple[nn.Module, Texts]:
         tokenizer: Any = AutoTokenizer.from_pretrained(given.weights)
     except (ImportError, OSError) as error:
         raise SystemExit(
-            f"{given.weights}: no weights, or no tokenizer ({str(error).splitlines()[0]}); give "
+            f"{given.weights}: no weights or no tokenizer ({str(error).splitlines()[0]}); give "
             "the folder of a copy by --weights"
         ) from None
     try:
@@ -171,7 +171,7 @@ def _tiny(given: argparse.Namespace) -> tuple[nn.Module, Texts]:
 
 
 def _windows(tokens: Tensor, window: int) -> Tensor:
-    """Each with the token that follows it; the rest is left out."""
+    """Each token with the next one; the rest is left out."""
     count = (len(tokens) - 1) // window
     return tokens[: count * window + 1].unfold(0, window + 1, window)
 
@@ -179,7 +179,7 @@ def _windows(tokens: Tensor, window: int) -> Tensor:
 def result(
     arm: Arm, model: nn.Module, texts: Texts, given: argparse.Namespace
 ) -> tuple[float, list[Summary]]:
-    """Perplexity without a device, and on the chips at every age; kept in a file of the arm's."""
+    """Digital perplexity, and perplexity on the chips at every age; kept in a file of the arm."""
     kept = given.runs / f"{arm.name.replace(' ', '-').replace(',', '')}.json"
     facts = {name: str(getattr(given, name)) for name in _DECIDE} | {"arm": repr(arm.settings)}
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None

@@ -51,7 +51,7 @@ WORKLOADS = (
 def main() -> None:
     """Check, measure, tabulate."""
     if not torch.cuda.is_available():
-        sys.exit("there is no CUDA device here, so there is nothing to measure")
+        sys.exit("no CUDA device is available, so nothing was measured")
     check()
     found: list[dict[str, object]] = []
     for work in WORKLOADS:
@@ -65,7 +65,10 @@ def check() -> None:
     """The kernels against plain torch with the same draws, on this GPU."""
     torch.manual_seed(0)
     if kernels.active(torch.ones(1, device="cuda")) is None:
-        sys.exit("the Triton kernels do not run here: there is no Triton, or a warning says why")
+        sys.exit(
+            "the Triton kernels do not run here: Triton is not installed, or a warning "
+            "states the reason"
+        )
     for make, shape in (
         (nn.Linear(700, 300), (64, 700)),
         (nn.Conv2d(24, 40, 3, padding=1), (8, 24, 19, 17)),

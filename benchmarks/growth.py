@@ -103,7 +103,7 @@ def main() -> None:
     """Measure, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default=",".join(map(str, SHAPES)), help="millions")
-    parser.add_argument("--anew", action="store_true", help="measure again what is there")
+    parser.add_argument("--anew", action="store_true", help="measure finished sizes again")
     parser.add_argument("--one", nargs="+", metavar="MILLIONS ARM WINDOWS", help="internal")
     parser.add_argument("--convert", action="store_true", help="internal")
     given = parser.parse_args()
@@ -198,7 +198,7 @@ def measure(millions: int, arm: str, batches: list[int]) -> list[Row]:
 
 
 def _warm_up(arm: str) -> None:
-    """Load and compile what a step needs, on a model that is thrown away."""
+    """Load and compile everything that a step needs, with a model that is discarded."""
     model: torch.nn.Module = Shape(HEAD_WIDTH, 1).build()
     tokens = torch.zeros(1, LENGTH, dtype=torch.int64)
     if arm != "digital":
@@ -218,7 +218,7 @@ def _resident(what: str) -> int:
 
 
 def conversion() -> dict[str, float]:
-    """Seconds and bytes of converting a model of 7 billion parameters without its numbers."""
+    """Seconds and bytes of the conversion of a model of 7 billion parameters on the meta device."""
     cimsim.convert(Shape(HEAD_WIDTH, 1).build("meta"), PROFILE)
     model = Shape(*LARGE["6.6 B"], LARGE_VOCABULARY).build("meta")
     before, began = _resident("VmRSS"), time.process_time()

@@ -15,7 +15,7 @@ class Lines:
         self.name, self.epochs = name, config.epochs
 
     def start(self, total: int, done: int, measure: object = None) -> None:
-        """The training begins or goes on."""
+        """The training starts or continues."""
         print(f"{self.name}: step {done} of {total}", flush=True)
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:

@@ -1,4 +1,4 @@
-"""LOTION against training with rounding (QAT) and rounding after training (PTQ).
+"""LOTION, compared with training with rounding (QAT) and rounding after training (PTQ).
 
     python -m benchmarks.lotion --data-dir DIR [--seeds 3] [--epochs 3] [--runs runs/lotion]
 
@@ -114,7 +114,7 @@ def _qat(problem: Problem, choice: Choice) -> Tensor:
 
 
 def _qat_fixed(problem: Problem, choice: Choice) -> Tensor:
-    """The range stays that of the optimum, so that the grid does not move."""
+    """The range stays at the range of the optimum, so that the grid does not move."""
     fixed = Uniform(BITS, range=float(problem.optimum.abs().max()))
 
     def gradient(w: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""One bit for weights and inputs, ternary, 2:4: a character GPT on tiny-shakespeare.
+"""A character GPT on tiny-shakespeare with 1-bit weights and inputs, ternary weights, and 2:4
+sparsity.
 
     python -m benchmarks.low_bits --data-dir DIR [--epochs 2] [--seeds 2] [--runs runs/low-bits]
 

@@ -132,14 +132,14 @@ class Retrieval:
 
 
 class Times:
-    """CPU seconds of the parts that are finished, kept in a file."""
+    """CPU seconds of the finished parts, kept in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
 
     def of(self, name: str, part: Callable[[], Part]) -> Part:
-        """Do ``part`` and add its time; a part that is only read again takes no notable time."""
+        """Run ``part`` and add its time; reading a finished part takes no notable time."""
         began = time.process_time()
         result = part()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - began
@@ -277,7 +277,7 @@ def evaluate(experiment: Experiment, profile: str, which: str) -> analysis.Sweep
 
 
 def checked(encoder: Encoder, tokenizer: Any, weights: Path) -> str:
-    """Compare the embeddings of two sentences with those of sentence-transformers."""
+    """Compare the embeddings of two sentences with sentence-transformers."""
     if importlib.util.find_spec("sentence_transformers") is None:
         return "sentence-transformers is not installed, so the embeddings were not compared with it"
     import sentence_transformers

@@ -30,7 +30,8 @@ def versions() -> dict[str, str]:
 
 
 def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """Converted and calibrated copies of ``digital`` by name; missing tools go to stderr."""
+    """Converted and calibrated copies of ``digital`` by name; missing simulators are reported on
+    stderr."""
     makers: dict[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
         "AIHWKit-Lightning": ("aihwkit_lightning", lambda m: _lightning(m, fast=False)),
         "AIHWKit-Lightning, fast mode": ("aihwkit_lightning", lambda m: _lightning(m, fast=True)),
@@ -41,7 +42,7 @@ def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]
         try:
             importlib.import_module(module)
         except ImportError:
-            print(f"{name}: not installed, left out", file=sys.stderr)
+            print(f"{name} is not installed: skipped", file=sys.stderr)
             continue
         model = make(copy.deepcopy(digital))
         model.train()

@@ -4,10 +4,10 @@
 
 Builds ``kernels.cpp``, ``wires.cpp`` and the program ``portability.cpp`` with every compiler found,
 for several instruction sets, under sanitizers, and for aarch64 under emulation; runs every function
-on fixed inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes
-and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. Lists builds
-that this machine does not support as skipped. Exits with 1 if a result differs or a sanitizer
-reports an error.
+on fixed inputs and compares the results with ``g++ -march=native``. Random numbers, codes and masks
+must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. Lists builds that this
+machine does not support as skipped. Exits with 1 if a result differs or a sanitizer reports an
+error.
 
 To run all builds on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
 """
@@ -95,7 +95,7 @@ VARIANTS = (
 
 
 class Skipped(Exception):
-    """Why a variant cannot be tried here."""
+    """Why a variant cannot run here."""
 
 
 def write_profiles(path: Path) -> list[str]:
@@ -122,7 +122,7 @@ def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Res
     """
     for program in (variant.compiler, *variant.runner[:1]):
         if shutil.which(program) is None:
-            raise Skipped(f"there is no {program}")
+            raise Skipped(f"{program} is not installed")
     program, out = scratch / "program", scratch / "results"
     compiled = _run(
         [
@@ -155,11 +155,11 @@ def read_results(content: bytes) -> dict[str, Result]:
 
 
 class Comparison(NamedTuple):
-    """How results differ from those of the reference.
+    """How results differ from the reference.
 
     Attributes:
-        wrong: the results that differ by more than they may.
-        exact, bits: how many agree bit for bit of those that should.
+        wrong: the results that differ by more than the tolerance.
+        exact, bits: how many results agree bit for bit, and how many must.
         worst: the largest difference of the others, relative to the largest value of each.
         where: which result that is.
     """
@@ -177,7 +177,7 @@ def compared(
     """Compare all results; without fused multiplication and addition, random numbers agree within
     the tolerance only."""
     if ours.keys() != reference.keys():
-        raise RuntimeError("it has written other results")
+        raise RuntimeError("the program wrote different results")
     wrong, exact, bits, worst, where = [], 0, 0, 0.0, ""
     for name, expected in reference.items():
         found = ours[name]
@@ -229,7 +229,7 @@ def _first(text: str) -> str:
 
 def _version(program: str) -> str:
     if shutil.which(program) is None:
-        return f"no {program}"
+        return f"{program} is not installed"
     said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
     return said.splitlines()[0] if said else program
 

@@ -5,8 +5,8 @@ measured rates of the machine, its least time is
 
     t = max(bytes / bandwidth, MACs / rate of its dtype, normal numbers / rate),
 
-where all three overlap perfectly. Bytes are those of the tensors that an operation takes and
-returns; data that stay in the cache move faster, so small tensors can beat this bound.
+where all three overlap perfectly. Bytes are the sizes of the tensors that an operation takes and
+returns; data in the cache move faster, so small tensors can be faster than this bound.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ _SQUARE = 2048  # rows and columns of the products that measure the rates
 
 
 class Rates(NamedTuple):
-    """What the machine can do: bytes, MACs in float32 and in bfloat16, normal numbers; each in a
-    second."""
+    """The rates of the machine per second: bytes, MACs in float32 and bfloat16, normal numbers."""
 
     bytes: float
     macs: float
@@ -47,7 +46,7 @@ class Rates(NamedTuple):
 
 @dataclass
 class Work:
-    """What a part of a step does.
+    """The work of a part of a step.
 
     Attributes:
         seconds: time taken.

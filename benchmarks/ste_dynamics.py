@@ -1,11 +1,11 @@
-"""How the straight-through estimator learns in high dimension: plateaus, and sudden drops.
+"""The straight-through estimator in high dimension: plateaus and sudden drops of the error.
 
     python -m benchmarks.ste_dynamics [--dimension 1000] [--seeds 5]
 
 Online linear regression with quantized weights: a Gaussian teacher ``w*``, ``y = x w* / sqrt(d)``,
 and a student ``Q(w)`` of 2 bits with the fixed range omega, trained by plain SGD through the
 identity (clipped at the range). Test error ``|Q(w) - w*|^2 / 2d`` against steps over dimension, for
-ranges from 0.5 to 4. The setting of T. Ichikawa et al., arXiv:2510.10693, without its input
+ranges from 0.5 to 4. The setting follows T. Ichikawa et al., arXiv:2510.10693, without input
 quantization.
 """
 

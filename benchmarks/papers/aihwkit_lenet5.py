@@ -52,7 +52,7 @@ CITATION = (
     "not."
 )
 EPOCHS, BATCH, RATE = 15, 32, 0.04
-"""The notebook has batches of 8 at a rate of 0.01: the same rate for each image."""
+"""The notebook uses batches of 8 at a rate of 0.01, which is the same rate per image."""
 STEPS_OF_A_SCALE = 250
 """Steps of training between two conversions of the noise by the largest weights."""
 W_NOISE, OUT_NOISE, OUT_BOUND, DAC_STEPS = 0.02, 0.06, 12.0, 126
@@ -106,7 +106,7 @@ def profile_of(largest: float, cells: bool, compensation: bool = True) -> Profil
     """The notebook's configuration for a layer with this largest weight.
 
     Without ``cells``, weights are exact, as in training: only converters and short noise are left.
-    ``compensation`` is that of drift by cimsim's own factor.
+    ``compensation`` is the drift compensation of cimsim.
     """
     strength = 1.0 if cells else 0.0
     scales = {f"{name}_scale": strength for name in ("prog_noise", "read_noise", "drift")}
@@ -226,7 +226,7 @@ def readout(layer: nn.Module) -> Tensor:
 def compensated(
     model: nn.Module, fresh: dict[str, Tensor], layers: str = ALL
 ) -> list[RemovableHandle]:
-    """Multiply every sum by the factor that aihwkit finds: that of one noisy readout each.
+    """Multiply every output by the factor of AIHWKit, computed from one noisy readout each.
 
     The factor is wrong by the noise of both readouts. The handles remove it.
     """
@@ -263,7 +263,7 @@ def measure_readouts(model: nn.Module, test: Digits, seed: int, chips: int, tria
 
 
 def measure(data_dir: Path, seed: int, chips: int, runs: Path, trials: Trials) -> None:
-    """Train, and evaluate what is not known yet: each chip is programmed once, then it ages."""
+    """Train, and evaluate what is not known yet: each chip is programmed once, then ages."""
     data, test = digits(data_dir)
     digital = trained(seed, data, test, runs, trials)
     for layers, arm in ON_CHIPS.items():
@@ -348,7 +348,7 @@ def values_of(trials: Trials, arm: str, quantity: str) -> list[float]:
 
 
 def one_chip(percent: float, ours: Measured) -> Published:
-    """One chip of one training, with the spread of cimsim's chips and that of the images."""
+    """One chip of one training, with the spread over cimsim's chips and over the images."""
     share = percent / 100
     of_images = 100 * math.sqrt(share * (1 - share) / IMAGES)
     spread = ours.spread

@@ -110,7 +110,8 @@ def minimum_of(values: Sequence[float], count: int) -> tuple[float, float]:
 def worst(groups: Sequence[Sequence[float]]) -> Measured:
     """The worst of all chips.
 
-    Its error is the spread of the worst of half of the chips, which is wider than that of all.
+    Its error is the spread of the worst of half of the chips, which is larger than the spread of
+    the worst of all chips.
     """
     every = [value for group in groups for value in group]
     of = f"the worst of {len(every)} chips of {len(groups)} training{'s' * (len(groups) > 1)}"
@@ -317,7 +318,7 @@ def worst_of_robust(trials: Trials) -> str:
 
 
 def lengths(trials: Trials) -> str:
-    """A table of what standard training loses from epoch to epoch, at both rates."""
+    """A table of the accuracy of standard training after different epochs, at both rates."""
     head = ["after epochs"]
     for schedule in SCHEDULES.values():
         rate = f"rate {schedule.rates[0]:g}"

@@ -154,7 +154,7 @@ def measure(
 def gradient_rows(trials: Trials) -> list[Row]:
     """The same training with the gradients of both versions of CrossSim, as far as measured.
 
-    The spread from training to training is at least that of rule F.
+    The spread over trainings is at least the spread with rule F.
     """
     of_training = Measured.mean_of_means(trials.groups("aware", "accuracy"), "").spread
 
@@ -186,7 +186,7 @@ def gradient_rows(trials: Trials) -> list[Row]:
 
 
 def paper(seeds: list[int], trials: Trials) -> Paper:
-    """The rows from the trials; the published spread over trainings is that of cimsim."""
+    """The rows from the trials; the published spread over trainings is taken from cimsim."""
     rows = []
     more = {
         "aware": "; the tutorial used the gradient of the digital layer (rule C, see the row with "

@@ -374,7 +374,7 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
             ours = Measured.mean_of_means(trials.groups(arm, quantity), of)
             spread = ours.spread
         error = max(spread / 5**0.5, digit / 12**0.5)
-        published = Published(value, where, error, "5 trainings; their spread is that of cimsim")
+        published = Published(value, where, error, "5 trainings; their spread is taken from cimsim")
         unit = "%" if quantity == "error in %" else quantity
         words = "error" if unit == "%" else "efficiency of the cells"
         rows.append(Row(f"{arm}, {words}", f"{arm}: {words}", unit, published, ours, why))

@@ -62,7 +62,7 @@ class Published:
 
     @classmethod
     def one_draw(cls, value: float, spread: float, where: str, of: str = "chip") -> Published:
-        """One sample, whose spread was not published; ``spread`` is that of cimsim."""
+        """One sample, whose spread was not published; ``spread`` is taken from cimsim."""
         return cls(value, where, spread, f"one {of}; its spread is taken from cimsim")
 
     @property
@@ -83,8 +83,8 @@ class Measured:
 
     Attributes:
         value: the number.
-        standard_error: its standard error; 0 if nothing of it is random.
-        count: number of samples; 0 if the error is not that of a mean.
+        standard_error: its standard error; 0 if the number is not random.
+        count: number of samples; 0 if the error is not the error of a mean.
         of: kind of the samples, such as ``chips``, or the origin of the error.
     """
 

@@ -78,7 +78,7 @@ def poole_frenkel(voltage: Array, current: Array) -> tuple[float, float]:
 
 
 def windows(voltage: Array, current: Array) -> dict[str, Window]:
-    """The region of low and that of high resistance."""
+    """The regions of low and of high resistance."""
     order = np.argsort(voltage[:, REFERENCE] / current[:, REFERENCE])
     voltage, current = voltage[order], current[order]
     resistance = voltage[:, REFERENCE] / current[:, REFERENCE]

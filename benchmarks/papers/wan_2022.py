@@ -84,7 +84,7 @@ NOTES = (
 
 
 class Floor(torch.autograd.Function):
-    """Round down; the gradient is that of the identity (straight-through)."""
+    """Round down, with the gradient of the identity (straight-through)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -253,9 +253,9 @@ class Images:
 
 
 class Chips:
-    """Chips of a converted network, whose biases have the noise of the weights, too.
+    """Chips of a converted network whose biases have the noise of the weights, too.
 
-    The authors write biases to cells. Here they are digital, so that their noise is added by hand.
+    The authors write biases to cells. Here they are digital, so their noise is added separately.
     """
 
     def __init__(self, model: nn.Module, noise: float) -> None:

@@ -4,9 +4,9 @@
 
 The network of the chip (see :mod:`benchmarks.papers.wan_2022`) is programmed layer by layer. After
 each layer, the layers that are not programmed yet are trained on the outputs of the programmed
-layers (the part ``chip-in-the-loop`` of ``cimsim adapt``). Chips, profile and images are those of
-:mod:`benchmarks.papers.wan_2022`, so that each chip is compared with itself. Finished results are
-kept, so the same command resumes.
+layers (the part ``chip-in-the-loop`` of ``cimsim adapt``). Chips, profile and images are the same
+as in :mod:`benchmarks.papers.wan_2022`, so that each chip is compared with itself. Finished results
+are kept, so the same command resumes.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ NOISY = (99.12, 99.12, 99.08, 99.13, 99.05, 99.27, 99.15, 99.18, 99.23, 99.11)
 NOISY_LOSS = (0.0298, 0.0325, 0.0323, 0.0305, 0.0306, 0.0302, 0.0313, 0.0308, 0.0313, 0.0320)
 NOISES = (0.05, 0.10, 0.15)
 PASSES_NOISE = 0.10
-"""Noise of the ten passes: the loss is that of 10 % here, not that of 5 or 15 %."""
+"""Noise of the ten passes: the loss agrees with 10 %, not with 5 or 15 %."""
 CHIPS, OF_CHIPS = 10, "chips of reram-wan-2022"
 TEXT = "model summary in mnist_training.ipynb of the repository"
 WHY_CHIP = (
@@ -52,7 +52,7 @@ WHY_CHIP = (
     "for 15 more of 10,000 images"
 )
 NOISY_ADC, ADC_NOISE = "chip, noisy converters", 0.066
-"""Noise of the ADC that gives the sums of the tile the error that they have on the real chip."""
+"""Noise of the ADC at which the outputs of the tile have the same error as on the real chip."""
 WHY_SUMS = (
     "the profile does not contain voltage drops, couplings between wires, and cells that cannot "
     "be programmed; both errors are measured with one tile alone and exact inputs"

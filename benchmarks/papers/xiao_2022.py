@@ -64,8 +64,8 @@ ADC_BITS = (4, 5, 6, 7, 8, 9, 10)
 def independent(alpha_percent: float) -> Overrides:
     """An error of ``alpha G_max / 2`` in every state.
 
-    The published errors are not clipped at zero. Neither are those of cells from 100 to 125 uS,
-    whose window of 25 uS corresponds to the published one from 0 to G_max.
+    The published errors are not clipped at zero. Neither are the errors of cells from 100 to 125
+    uS, whose window of 25 uS corresponds to the published one from 0 to G_max.
     """
     sigma = alpha_percent / 200 * WINDOW_uS / (FAR_uS + WINDOW_uS)
     noise = {"kind": "gaussian", "sigma_of_g_max": sigma, "source": SOURCE}
@@ -116,7 +116,7 @@ def spread_with_error(errors: Tensor) -> tuple[float, float]:
 
 
 def gain(sliced: Overrides, whole: Overrides) -> Measured:
-    """Signal-to-noise ratio of slices over that of one cell, errors independent of the state."""
+    """Signal-to-noise ratio of slices over the ratio of one cell, for errors in every state."""
     (first, first_error), (second, second_error) = (
         spread_with_error(output_errors(mapping, independent(1.0))) for mapping in (whole, sliced)
     )
