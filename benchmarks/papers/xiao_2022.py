@@ -116,7 +116,7 @@ def spread_with_error(errors: Tensor) -> tuple[float, float]:
 
 
 def gain(sliced: Overrides, whole: Overrides) -> Measured:
-    """Signal-to-noise ratio of slices over the ratio of one cell, for errors in every state."""
+    """Signal-to-noise ratio of slices over the ratio of one cell, for state-independent errors."""
     (first, first_error), (second, second_error) = (
         spread_with_error(output_errors(mapping, independent(1.0))) for mapping in (whole, sliced)
     )

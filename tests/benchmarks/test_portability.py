@@ -50,7 +50,7 @@ def test_small_differences_of_floats_are_allowed_and_no_others() -> None:
 
     nan = read_results(written(currents=CURRENTS * np.nan, normal=NORMAL, codes=CODES))
     assert compared(nan, reference, fused=True).wrong == ["currents"]
-    with pytest.raises(RuntimeError, match="other results"):
+    with pytest.raises(RuntimeError, match="different results"):
         compared(read_results(written(codes=CODES)), reference, fused=True)
 
 
@@ -62,7 +62,7 @@ def test_what_is_missing_is_skipped(tmp_path: Path) -> None:
         present._replace(compiler="no-such-c++"),
         present._replace(runner=("no-such-emulator",)),
     ):
-        with pytest.raises(Skipped, match="there is no no-such"):
+        with pytest.raises(Skipped, match=r"no-such-.* is not installed"):
             results_of(variant, profiles, tmp_path)
     with pytest.raises(Skipped, match="does not build it"):
         results_of(present._replace(flags=("-fno-such-flag",)), profiles, tmp_path)

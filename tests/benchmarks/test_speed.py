@@ -60,4 +60,4 @@ def test_scaling_is_measured_and_drawn() -> None:
 def test_missing_peers_are_told(capsys) -> None:  # type: ignore[no-untyped-def]
     found = dict(peers.models(mlp((4, 4)), torch.rand(2, 4)))
     told = capsys.readouterr().err
-    assert len(found) + told.count("not installed, left out") == 4
+    assert len(found) + told.count("is not installed: skipped") == 4
