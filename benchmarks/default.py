@@ -123,8 +123,7 @@ def published_resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 class Restandardize(nn.Module):
-    """Convert images standardized with CIFAR-10's statistics to the constants of the published
-    networks."""
+    """Change the standardization of images to the constants of the published networks."""
 
     gain: Tensor
     offset: Tensor

@@ -70,7 +70,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """How many: four blocks of weights, biases and norms in each layer, and the ends."""
+        """The number of parameters, including embedding and head."""
         block = 12 * self.width**2 + 13 * self.width
         ends = self.width * (2 * self.vocabulary + LENGTH + 2) + self.vocabulary
         return self.depth * block + ends

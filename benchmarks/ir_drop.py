@@ -52,7 +52,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Solver(NamedTuple):
-    """A way to the answer; ``per_call`` crossbars are solved by one call."""
+    """A solver; one call solves ``per_call`` crossbars."""
 
     name: str
     run: Callable[[], Any]

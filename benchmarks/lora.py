@@ -58,7 +58,7 @@ def new_network() -> nn.Module:
 
 
 def with_adapters(network: nn.Module, seed: int) -> nn.Module:
-    """``network`` frozen, with new adapters at all layers but the last, which is trained."""
+    """``network`` frozen, with new adapters at all layers except the last, which is trained."""
     torch.manual_seed(seed)
     layers = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     config = peft.LoraConfig(

@@ -1,5 +1,4 @@
-"""A character GPT on tiny-shakespeare with 1-bit weights and inputs, ternary weights, and 2:4
-sparsity.
+"""A character GPT with 1-bit weights and inputs, ternary weights, and 2:4 sparsity.
 
     python -m benchmarks.low_bits --data-dir DIR [--epochs 2] [--seeds 2] [--runs runs/low-bits]
 

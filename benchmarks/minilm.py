@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 
 
 def pooled(states: Tensor, ids: Tensor) -> Tensor:
-    """Average ``states`` [N, T, D] over the tokens that are no padding, and scale to length 1."""
+    """Average ``states`` [N, T, D] over the tokens that are not padding, and scale to length 1."""
     return F.normalize((states * (ids != 0).unsqueeze(-1)).sum(1))
 
 

@@ -30,8 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """Converted and calibrated copies of ``digital`` by name; missing simulators are reported on
-    stderr."""
+    """Converted and calibrated copies of ``digital`` by name; stderr lists missing simulators."""
     makers: dict[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
         "AIHWKit-Lightning": ("aihwkit_lightning", lambda m: _lightning(m, fast=False)),
         "AIHWKit-Lightning, fast mode": ("aihwkit_lightning", lambda m: _lightning(m, fast=True)),
@@ -99,8 +98,8 @@ def _aihwkit(model: nn.Module) -> nn.Module:
 
 
 def _crosssim(model: nn.Module) -> nn.Module:
-    """No output noise; weights are programmed anew, with their error, at each forward in training
-    (the tool itself asks for that after each update)."""
+    """No output noise; in training, each forward pass programs the weights again, with new errors
+    (CrossSim requires this only after each update)."""
     from simulator import CrossSimParameters
     from simulator.algorithms.dnn.torch.convert import from_torch, synchronize
 

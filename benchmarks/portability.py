@@ -99,7 +99,7 @@ class Skipped(Exception):
 
 
 def write_profiles(path: Path) -> list[str]:
-    """Put the profiles of all profiles that the kernels cover into ``path``; their names."""
+    """Write all profiles that the kernels cover into ``path``; return their names."""
     content, names = b"", []
     for name in profile_names():
         packed = kernels.pack(load_profile(name))
@@ -114,7 +114,7 @@ def write_profiles(path: Path) -> list[str]:
 
 
 def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Result]:
-    """What the program computes when it is built and run so.
+    """The results of the program, built and run in this way.
 
     Raises:
         Skipped: if the compiler, the emulator or the instructions are not there.
@@ -141,7 +141,7 @@ def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Res
 
 
 def read_results(content: bytes) -> dict[str, Result]:
-    """What the program has written."""
+    """The output of the program."""
     found: dict[str, Result] = {}
     at = 0
     while at < len(content):

@@ -42,7 +42,7 @@ from cimsim.nn.layer import AnalogLayer
 
 RESULTS = Path(__file__).parent / "results"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
-# Threads of numpy's OpenBLAS fight those of torch, on which CrossSim alone would lose much.
+# OpenBLAS threads of numpy compete with the threads of torch, which would slow down only CrossSim.
 ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 DEVICES = {"peers' work": "generic-gaussian", "whole device": "pcm-ibm-2020"}
 WORKS = (
@@ -144,7 +144,7 @@ def training_step(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], N
 
 
 def inference_call(model: nn.Module, x: Tensor) -> Callable[[], None]:
-    """One forward on a chip that was programmed before, an hour old."""
+    """One forward pass on an hour-old chip that was programmed before."""
     if any(isinstance(layer, AnalogLayer) for layer in model.modules()):
         cimsim.program(model, 1)
         cimsim.age(model, 3600.0)
@@ -195,7 +195,7 @@ def _weights(model: nn.Module) -> list[nn.Parameter]:
 
 
 def saved_bytes(model: nn.Module, x: Tensor, target: Tensor) -> int:
-    """Bytes of the storages that a forward keeps for backward, parameters left out."""
+    """Bytes of the storages that a forward pass keeps for the backward pass, without parameters."""
     own = {p.untyped_storage().data_ptr() for p in _weights(model)}
     kept: dict[int, int] = {}
 
@@ -264,7 +264,7 @@ def _cell(rows: list[dict[str, object]], work: str, name: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name, and what matters of its instructions."""
+    """The processor's name and its relevant instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -74,8 +74,8 @@ WHERE = "last cell"
 IMAGES = 10_000
 IN_TRAINING, EQUATIONS = "trained", "by the equations of aihwkit"
 ALL, LINEAR, NO_LAYERS = "all layers", "linear layers", "no layers"
-"""The layers whose drift is compensated: before its version 0.7, aihwkit compensated no
-convolution."""
+"""The layers whose drift is compensated: before version 0.7, AIHWKit did not compensate
+convolutions."""
 ON_CHIPS = {ALL: "on chips", LINEAR: "on chips, linear layers compensated"}
 READOUTS = {
     ALL: "on chips, noisy readout",

@@ -271,7 +271,7 @@ def without_mismatch(trials: Trials) -> Row:
 
 
 def rows(trials: Trials) -> Iterator[Row]:
-    """Published numbers and ours; only a difference has a reason."""
+    """Published numbers and ours, with a reason for each difference."""
     for row in every_row(trials):
         yield replace(row, why="") if row.agrees else row
 

@@ -1,5 +1,4 @@
-"""Standard training of Büchel 2022 as in the authors' code: network, images, learning rates,
-choice.
+"""Standard training of Büchel 2022 as in the authors' code: network, images, rates, choice.
 
 The network is trained in bfloat16 with weights in float32. A run is saved after every epoch, so it
 can be resumed.

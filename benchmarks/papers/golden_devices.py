@@ -1,5 +1,4 @@
-"""Shipped profiles, compared with the formulas of their papers: the tests of each profile that
-pass.
+"""Shipped profiles, compared with the formulas of their papers: tests that pass.
 
     python -m benchmarks.papers.golden_devices
 

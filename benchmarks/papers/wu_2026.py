@@ -1,5 +1,4 @@
-"""Wu et al. (2026): memory window, noise and drift of phase-change memory that a ResNet-32
-tolerates.
+"""Wu et al. (2026): memory window, noise and drift that a ResNet-32 tolerates.
 
     python -m benchmarks.papers.wu_2026 --weights DIR --data-dir DIR [--chips 5] [--images 500]
         [--runs runs/joshi_2020]
