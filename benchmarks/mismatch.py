@@ -3,10 +3,11 @@
     python -m benchmarks.mismatch --data-dir DIR [--seeds 0,1] [--chips 100] [--runs runs/mismatch]
     [--arm "robust, noise 0.8" ...]
 
-The protocol of Büchel, Faber and Muir (ICLR 2022): the 493,642-parameter CNN, every weight of every
-kernel and dense layer multiplied by 1 + zeta xi once per chip, zeta from 0 to 0.7, 100 chips for
-each of two models. Trains every arm, evaluates all on the same chips, writes table and picture to
-``benchmarks/results/``. What is finished is kept: the same command goes on where it was stopped.
+The protocol of Büchel, Faber and Muir (ICLR 2022): a CNN with 493,642 parameters, in which every
+weight of every kernel and dense layer is multiplied by 1 + zeta xi once per chip, for zeta from 0
+to 0.7, on 100 chips for each of two models. The command trains all arms, evaluates them on the same
+chips, and writes a table and a figure to ``benchmarks/results/``. Finished results are kept, so the
+same command resumes.
 """
 
 from __future__ import annotations
@@ -109,11 +110,11 @@ def _write(outcomes: list[Outcome], given: argparse.Namespace) -> None:
         f"    python -m benchmarks.mismatch --data-dir DIR --seeds {given.seeds} "
         f"--chips {given.chips}{arms}",
         "",
-        "Test accuracy in %: mean over chips ± standard error (worst chip), training seeds "
-        f"{given.seeds} with {given.chips} chips each for `{OURS}`, the first seed and "
-        f"{BASELINE_CHIPS} chips for our runs of the others. Published rows: J. Büchel et al., "
-        f"ICLR 2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too; the "
-        "code of the published trainings mirrors and rotates two thirds of its images.",
+        "Test accuracy in %: mean over chips ± standard error (worst chip), for training seeds "
+        f"{given.seeds} with {given.chips} chips each (our runs of the other trainings: one seed, "
+        f"{BASELINE_CHIPS} chips). Published rows: J. Büchel et al., ICLR 2022, Table 1. Epochs: "
+        f"{epochs}. `{OURS}` also trains on mirrored images; the code of the published trainings "
+        "mirrors and rotates two thirds of its images.",
         "",
         heading.replace(AXIS.label, "zeta"),
         *table,

@@ -3,13 +3,14 @@
     python -m benchmarks.rules --data-dir DIR [--task cifar10-resnet20] [--profile readout]
         [--seeds 0,1,2] [--chips 10] [--runs runs/rules]
 
-Fashion-MNIST with the 493,642-parameter CNN, and CIFAR-10 with ResNet-20. Three chips:
-`weight-noise` has 12 % noise on every weight; `readout` has a 4-bit ADC whose range is one standard
-deviation of its input, and 5 % weight noise; `mismatch` multiplies every weight. Every rule
-simulates the whole chip in the forward pass. The baselines are tuned: the size of the noise is
-chosen on held-out data for each noise of the chip. *Weight noise* is Gaussian noise in the autograd
-graph without converters, *fake-quantized* the same between the converters of the chip, whose
-rounding the gradient passes. Batch normalization is measured on the chip for every method.
+The comparison trains a CNN with 493,642 parameters on Fashion-MNIST, and ResNet-20 on CIFAR-10, for
+three chips: `weight-noise` has 12 % noise on every weight; `readout` has a 4-bit ADC whose range is
+the root mean square of its input, and 5 % weight noise; `mismatch` multiplies every weight by a
+random factor. Every rule simulates the whole chip in the forward pass. The baselines choose between
+three levels of Gaussian weight noise, on held-out data and separately for each noise of the chip:
+`weight noise` has no converters, and `fake-quantized` simulates the converters of the chip and
+ignores their rounding in the gradient. The ranges of the inputs are calibrated, not learned. Batch
+normalization is measured on the chip for every method.
 """
 
 from __future__ import annotations
