@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -160,11 +161,19 @@ def _compiler() -> Iterator[Finding]:
     from cimsim.torch_private import cpp_compiler
 
     try:
-        yield Finding("compiler", "ok", cpp_compiler())
+        found = cpp_compiler()
     except Exception:
         # torch raises errors of several private classes here.
         remedy = "install g++: the CPU kernels, several times faster, and torch.compile need it"
         yield Finding("compiler", "note", f"no C++ compiler; {remedy}")
+        return
+    headers = Path(sysconfig.get_path("include"))
+    if (headers / "Python.h").exists():
+        yield Finding("compiler", "ok", found)
+    else:
+        remedy = "install Python's headers (python3-dev on Debian and Ubuntu)"
+        text = f"{found}, but {headers} has no Python.h, which torch.compile needs; {remedy}"
+        yield Finding("compiler", "note", text)
 
 
 def _kernels(rebuild: bool) -> Iterator[Finding]:

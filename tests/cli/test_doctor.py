@@ -95,6 +95,18 @@ def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.Monke
     assert "no C++ compiler; install g++" in out
 
 
+def test_missing_headers_of_python_are_a_note(
+    cimsim: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "g++")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    _, out, _ = cimsim("doctor")
+    text = (
+        f"g++, but {tmp_path} has no Python.h, which torch.compile needs; install Python's headers"
+    )
+    assert text in " ".join(out.split())
+
+
 def test_each_shipped_profile_is_fast_or_says_why_not(cimsim: Command) -> None:
     _, out, _ = cimsim("doctor")
     (fast,) = [line for line in out.splitlines() if line.startswith("fast profiles")]

@@ -21,7 +21,6 @@ from cimsim.errors import CimsimError
 from cimsim.estimators.rules import backward_rule
 from cimsim.nn import analog_layers
 from cimsim.nn.rewrites import Rewrites
-from cimsim.torch_private import cpp_compiler
 from tests.nn.layer_kinds import LAYERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -267,20 +266,23 @@ def test_copies_are_layers_of_their_own() -> None:
     assert len(set(handles)) == 4
 
 
-@pytest.mark.slow
-def test_the_default_compiler() -> None:
-    """The code that inductor makes of everything around the layers."""
+@pytest.fixture(scope="module")
+def inductor() -> None:
+    """Skip where torch cannot compile: without a C++ compiler, or without Python's headers."""
+    torch._dynamo.reset()
     try:
-        cpp_compiler()
-    except RuntimeError as error:
+        torch.compile(nn.Sequential(nn.Linear(4, 4), nn.Sigmoid()))(torch.ones(2, 4))
+    except (torch._inductor.exc.InductorError, RuntimeError) as error:
         pytest.skip(f"torch.compile does not work here: {error}")
+
+
+@pytest.mark.slow
+def test_the_default_compiler(inductor: None) -> None:
+    """The code that inductor makes of everything around the layers."""
     torch._dynamo.reset()
     model, other = twins("pcm-ibm-2020")
     compiled = torch.compile(other, fullgraph=True)
-    try:
-        z = compiled(images())
-    except torch._inductor.exc.InductorError as error:
-        pytest.skip(f"torch.compile does not work here: {error}")
+    z = compiled(images())
     assert torch.allclose(model(images()), z, atol=1e-6)
     z.sum().backward()
     assert len(gradients(other)) == 4
@@ -288,11 +290,7 @@ def test_the_default_compiler() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear, many axes", "conv, everything", "transposed 2d"])
-def test_the_default_compiler_in_every_layout(kind: str) -> None:
-    try:
-        cpp_compiler()
-    except RuntimeError as error:
-        pytest.skip(f"torch.compile does not work here: {error}")
+def test_the_default_compiler_in_every_layout(kind: str, inductor: None) -> None:
     make, shape = LAYERS[kind]
     for layout, given in LAYOUTS.items():
         torch._dynamo.reset()
@@ -368,11 +366,9 @@ torch.compile(analog)(x).sum().backward()
 
 
 @pytest.mark.long
-def test_graphs_on_the_disk_are_not_those_of_another_profile(tmp_path: Path) -> None:
-    try:
-        cpp_compiler()
-    except RuntimeError as error:
-        pytest.skip(f"torch.compile does not work here: {error}")
+def test_graphs_on_the_disk_are_not_those_of_another_profile(
+    tmp_path: Path, inductor: None
+) -> None:
     environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     for changes in ([], PROFILES[0]):
         command = [sys.executable, "-c", ONE_STEP, *changes]
