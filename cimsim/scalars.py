@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,3 +30,15 @@ def number_or_nan(value: object) -> float:
     """
     number = python_value(value)
     return float(number) if isinstance(number, int | float) else math.nan
+
+
+def integer_or_none(value: object) -> int | None:
+    """Return ``value`` as an ``int``; None if it is not an integer.
+
+    >>> integer_or_none(2), integer_or_none(2.0), integer_or_none("2")
+    (2, None, None)
+    """
+    try:
+        return int(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return None

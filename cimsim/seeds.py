@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from typing import TYPE_CHECKING
 
 from cimsim.errors import CimsimError
+from cimsim.scalars import integer_or_none
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +36,10 @@ def chip_number(seed: object) -> int:
     >>> chip_number(7)
     7
     """
-    try:
-        return int(operator.index(seed))  # type: ignore[arg-type]
-    except TypeError:
-        raise CimsimError(f"a seed must be an integer, not {seed!r}") from None
+    number = integer_or_none(seed)
+    if number is None:
+        raise CimsimError(f"a seed must be an integer, not {seed!r}")
+    return number
 
 
 def cycle_number(cycle: object) -> int:
@@ -51,11 +51,8 @@ def cycle_number(cycle: object) -> int:
     >>> cycle_number(2)
     2
     """
-    try:
-        number = int(operator.index(cycle))  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if number < 0:
+    number = integer_or_none(cycle)
+    if number is None or number < 0:
         raise CimsimError(f"a write cycle must be an integer of 0 or more, not {cycle!r}")
     return number
 

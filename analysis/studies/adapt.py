@@ -23,7 +23,7 @@ from cimsim.analysis.sheet import Column, Sheet, percentages, quantities
 from cimsim.analysis.study import Facts, Options, Study, StudyResult, facts_of, option
 from cimsim.analysis.sweeps.axis import Level, VariantsAxis
 from cimsim.analysis.sweeps.stats import Summary, means, summary
-from cimsim.errors import CimsimError, applies_only
+from cimsim.errors import CimsimError
 from cimsim.quantities import quantity
 
 if TYPE_CHECKING:
@@ -321,13 +321,15 @@ def recovery(
             "calibration=…"
         )
 
-    def recipe(*specs: str) -> Recipe:
-        return Recipe(specs, budget, teacher, seed)
+    def recipe(*chosen: tuple[str, Part]) -> Recipe:
+        specs = tuple(spec for spec, _ in chosen)
+        learns = any(part.learns for _, part in chosen)
+        return Recipe(specs, budget, teacher if learns else "digital", seed)
 
     specs = [spec for spec, _ in chosen]
-    alone = {recipe(spec).text: recipe(spec) for spec in specs}
-    together = {recipe(*specs).text: recipe(*specs)} if len(specs) > 1 else {}
-    recipes = alone | together
+    alone = [recipe(each) for each in chosen]
+    together = [recipe(*chosen)] if len(chosen) > 1 else []
+    recipes = {each.text: each for each in alone + together}
     sweep = evaluation.sweep(subject, RecipesAxis(NAME, (BEFORE, *recipes), recipes))
     titles = [PARTS.part(spec.partition(":")[0]).title for spec in specs]
     names = [*zip(specs, titles, strict=True), (TOGETHER, TOGETHER)]
@@ -395,17 +397,13 @@ def _refuse_without_effect(subject: Subject, evaluation: Evaluation, options: Ad
     """
     if not (options.gives("teacher") or options.gives("seed")):
         return
+    from cimsim.adaptation.adapting import require_draws, require_learning
+
     parts = [part for _, part in _chosen(subject, evaluation, options.parts, options.overrides)]
-    if options.gives("teacher") and not any(part.learns for part in parts):
-        raise applies_only(["--teacher"], f"parts that learn ({_names('learns')})", "add one")
-    if options.gives("seed") and not any(part.draws for part in parts):
-        raise applies_only(["--seed"], f"parts with random numbers ({_names('draws')})", "add one")
-
-
-def _names(does: str) -> str:
-    from cimsim.adaptation import PARTS
-
-    return ", ".join(part.name for part in PARTS if getattr(part, does))
+    if options.gives("teacher"):
+        require_learning("--teacher", parts)
+    if options.gives("seed"):
+        require_draws("--seed", parts)
 
 
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdaptOptions) -> Recovery:

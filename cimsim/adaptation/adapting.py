@@ -17,7 +17,7 @@ from cimsim.adaptation.part import CELLS, CONVERTERS, Cost, Part
 from cimsim.adaptation.recipe import ALL, BUDGET, DIGITAL, Recipe, Teacher, split_parts
 from cimsim.adaptation.rewrite import Rewrite
 from cimsim.adaptation.trained import Affine, LowRank, Sparse
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, applies_only
 from cimsim.lasting import with_gradients
 from cimsim.nn import analog_layers, use_chip
 from cimsim.nn.batches import Batches, Forward
@@ -126,18 +126,20 @@ def adapt(
         budget: maximum number of batches that each part runs on the chip.
         teacher: targets of parts that train: the outputs of the digital model, or ``"labels"`` in
             the batches.
-        loss: ``loss(outputs, labels)``; cross-entropy or squared error by default.
+        loss: ``loss(outputs, labels)`` for ``teacher="labels"``; cross-entropy or squared error by
+            default.
         forward: ``forward(model, batch)`` runs the model on a batch, as in
             :func:`cimsim.calibrate`.
-        seed: seed of all random numbers in the parts.
+        seed: seed of all random numbers in the parts; parts without random numbers ignore it.
 
     Returns:
         The model, and the cost of each part.
 
     Raises:
         CimsimError: if a part is unknown, has nothing to change, or needs something that the data
-            or the chip lack; if the model is not converted or not calibrated, there is no batch, or
-            the chip returns no product.
+            or the chip lack; if no part uses the labels that are given as the teacher, or the loss;
+            if the model is not converted or not calibrated, there is no batch, or the chip returns
+            no product.
 
     >>> import torch, cimsim
     >>> x = torch.randn(64, 8)
@@ -154,6 +156,10 @@ def adapt(
     )
     chosen = chosen_parts(model, split_parts(parts), cells=own is None)
     recipe = Recipe(tuple(spec for spec, _ in chosen), budget, teacher, seed)
+    if teacher == "labels":
+        require_learning("teacher", [part for _, part in chosen])
+    elif loss is not None:
+        raise applies_only(["loss"], "labels", "add teacher='labels'")
     bench = Bench(model, loader, recipe, loss, forward)
     costs: list[Cost] = []
     with bench.ready():
@@ -167,6 +173,28 @@ def adapt(
             used = bench.counts.batches - batches, bench.counts.vectors - vectors
             costs.append(Cost(spec, *used, seconds, change))
     return Adaptation(model, recipe, tuple(costs))
+
+
+def require_learning(option: str, parts: Iterable[Part]) -> None:
+    """
+    Raises:
+        CimsimError: if none of ``parts`` uses the teacher that ``option`` sets.
+    """
+    if not any(part.learns for part in parts):
+        raise applies_only([option], f"parts that learn ({_names('learns')})", "add one")
+
+
+def require_draws(option: str, parts: Iterable[Part]) -> None:
+    """
+    Raises:
+        CimsimError: if none of ``parts`` uses the seed that ``option`` sets.
+    """
+    if not any(part.draws for part in parts):
+        raise applies_only([option], f"parts with random numbers ({_names('draws')})", "add one")
+
+
+def _names(does: str) -> str:
+    return ", ".join(part.name for part in PARTS if getattr(part, does))
 
 
 def chosen_parts(

@@ -15,9 +15,10 @@ from cimsim.adaptation.recipe import Recipe
 from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
-from cimsim.nn.batches import Batches, BatchReader, Forward, each_batch
+from cimsim.nn.batches import Batches, BatchReader, Forward, each_batch, is_empty, moved
 from cimsim.nn.convert import copied
 from cimsim.nn.converter_ranges import compute_dtype
+from cimsim.nn.tallies import IGNORED, check_labels
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
 """``loss(outputs, labels)``, a scalar."""
@@ -46,20 +47,23 @@ class Bench:
     ) -> None:
         """
         Raises:
-            CimsimError: if there is no batch, or no labels although they are the teacher.
+            CimsimError: if there is no batch with inputs, or no labels although they are the
+                teacher.
         """
         self.model, self.recipe = model, recipe
         self.original = copied(model, "the teacher is a copy, so remove what cannot be copied")
-        self.batches = list(islice(iter(each_batch(batches, VERB)), recipe.budget))
+        given = (batch for batch in each_batch(batches, VERB) if not is_empty(batch))
+        self.batches = list(islice(given, recipe.budget))
         if not self.batches:
             raise CimsimError(
                 f"{VERB}: got no batches; pass a few hundred inputs of the training data (an "
                 "iterator can be used only once: create a new one)"
             )
-        self._forward, self._loss = forward, loss
+        self.counts = Counts()
+        self._forward = None if forward is None else self.counts.counted(forward)
+        self._loss = loss
         self._readers = {id(each): BatchReader(each, VERB) for each in (model, self.original)}
         self._taught: dict[int, Tensor] = {}
-        self.counts = Counts()
         if recipe.teacher == "labels":
             for number in range(len(self.batches)):
                 self._labels(number)
@@ -70,7 +74,7 @@ class Bench:
         use of its chip is counted. An error restores the model."""
         trained = {name: p.requires_grad for name, p in self.model.named_parameters()}
         try:
-            with evaluating(self.model), self.counts.of(self.model):
+            with evaluating(self.model), self.counts.of(self.model, self._forward is None):
                 self.model.requires_grad_(False)
                 yield
         except BaseException:
@@ -86,7 +90,7 @@ class Bench:
 
     @property
     def forward(self) -> Forward | None:
-        """``forward(model, batch)`` of the user, or None."""
+        """``forward(model, batch)`` of the user, which counts its batches, or None."""
         return self._forward
 
     def run(self, number: int) -> Any:
@@ -102,30 +106,55 @@ class Bench:
         return self.loss_of(self.run(number), number)
 
     def loss_of(self, outputs: Any, number: int) -> Tensor:
-        """The loss of ``outputs`` for batch ``number``, against the teacher."""
+        """The loss of ``outputs`` for batch ``number``, against the teacher.
+
+        Raises:
+            CimsimError: if the outputs do not fit the labels, or the user's loss is no scalar.
+        """
         if self.recipe.teacher == "digital":
             return relative_error(output_tensor(outputs), self.taught(number))
         labels = self._labels(number)
         if self._loss is not None:
-            return self._loss(outputs, labels)
-        return usual_loss(output_tensor(outputs), labels.to(output_tensor(outputs).device))
+            return checked_loss(self._loss(outputs, labels))
+        try:
+            return usual_loss(output_tensor(outputs), labels)
+        except CimsimError as error:
+            raise CimsimError(f"{VERB}: batch {number}: {error}") from None
 
     def taught(self, number: int) -> Tensor:
-        """The outputs of the original model on batch ``number``, computed digitally."""
+        """The outputs of the original model on batch ``number``, computed digitally.
+
+        Raises:
+            CimsimError: if they are not finite.
+        """
         if number not in self._taught:
             with torch.no_grad(), evaluating(self.original), digital(self.original):
-                self._taught[number] = output_tensor(self.run_original(number)).detach()
+                taught = output_tensor(self.run_original(number)).detach()
+            self.require_finite(taught, number)
+            self._taught[number] = taught
         return self._taught[number]
+
+    def require_finite(self, outputs: Tensor, number: int) -> None:
+        """
+        Raises:
+            CimsimError: if ``outputs``, those of the digital model for batch ``number``, are not
+                finite.
+        """
+        if not outputs.isfinite().all():
+            raise CimsimError(
+                f"{VERB}: the digital model's output for batch {number} is not finite; look for "
+                "NaN or infinity in the data"
+            )
 
     def _run(self, model: nn.Module, number: int) -> Any:
         return self._readers[id(model)].run(self.batches[number], number, self._forward)
 
     def _labels(self, number: int) -> Any:
-        batch = self.batches[number]
+        batch, device = self.batches[number], self._readers[id(self.model)].device
         if isinstance(batch, Mapping) and "labels" in batch:
-            return batch["labels"]
+            return moved(batch["labels"], device)
         if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[1], Tensor):
-            return batch[1]
+            return batch[1].to(device)
         raise CimsimError(
             f"{VERB}: batch {number} has no labels to learn from; pass batches (inputs, labels), "
             "or leave out teacher='labels' to learn from the digital model's outputs"
@@ -139,23 +168,29 @@ class Counts:
         self.batches = self.vectors = 0
         self._used = False
 
+    def counted(self, forward: Forward) -> Forward:
+        """``forward``, each call of which is one batch, whatever it calls."""
+
+        def run(model: nn.Module, batch: Any) -> object:
+            outputs = forward(model, batch)
+            self._batch_ends()
+            return outputs
+
+        return run
+
     @contextmanager
-    def of(self, model: nn.Module) -> Iterator[None]:
-        """Count within the block."""
+    def of(self, model: nn.Module, calls: bool) -> Iterator[None]:
+        """Count within the block; ``calls``: each call of ``model`` is one batch."""
 
         def layer_starts(
             layer: AnalogLayer, given: Sequence[Any], named: Mapping[str, Any]
         ) -> None:
-            if not layer.digital:
-                x = next(each for each in (*given, *named.values()) if isinstance(each, Tensor))
-                self.vectors += layer.count_vectors(x)
+            inputs = [each for each in (*given, *named.values()) if isinstance(each, Tensor)]
+            if inputs and not layer.digital:
+                self.vectors += layer.count_vectors(inputs[0])
                 self._used = True
 
-        def model_ends(*_: object) -> None:
-            self.batches += self._used
-            self._used = False
-
-        handles = [model.register_forward_hook(model_ends)]
+        handles = [model.register_forward_hook(self._batch_ends)] if calls else []
         for layer in analog_layers(model).values():
             handles.append(layer.register_forward_pre_hook(layer_starts, with_kwargs=True))
         try:
@@ -163,6 +198,10 @@ class Counts:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _batch_ends(self, *_: object) -> None:
+        self.batches += self._used
+        self._used = False
 
 
 def relative_error(outputs: Tensor, taught: Tensor) -> Tensor:
@@ -180,6 +219,8 @@ def relative_error(outputs: Tensor, taught: Tensor) -> Tensor:
 def usual_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy for labels that are whole numbers, the mean squared error for others.
 
+    Labels of -100 are ignored, even if a batch has no others.
+
     Raises:
         CimsimError: if the outputs do not fit the labels.
     """
@@ -188,10 +229,30 @@ def usual_loss(outputs: Tensor, labels: Tensor) -> Tensor:
         if outputs.shape == labels.shape:
             return F.mse_loss(outputs, labels.to(outputs.dtype))
     elif outputs.dim() and outputs.shape[:-1] == labels.shape:
-        return F.cross_entropy(outputs.flatten(0, -2), labels.flatten())
+        check_labels(outputs, labels)
+        if bool((labels == IGNORED).all()):
+            return 0.0 * outputs.sum()
+        return F.cross_entropy(outputs.flatten(0, -2), labels.flatten().long())
     raise CimsimError(
-        f"{VERB}: outputs of shape {list(outputs.shape)} do not fit labels of shape "
+        f"outputs of shape {list(outputs.shape)} do not fit labels of shape "
         f"{list(labels.shape)}; pass loss=lambda outputs, labels: …"
+    )
+
+
+def checked_loss(loss: object) -> Tensor:
+    """Return ``loss``.
+
+    Raises:
+        CimsimError: if it is not a scalar tensor with a graph.
+    """
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+        return loss.reshape(())
+    kind = f"the shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        kind = "a tensor without a gradient"
+    raise CimsimError(
+        f"{VERB}: loss(outputs, labels) returned {kind}; return a scalar tensor that is computed "
+        "from the outputs"
     )
 
 

@@ -12,6 +12,7 @@ from cimsim.adaptation.fault_costs import Intervals, Weights, costs
 from cimsim.adaptation.inputs import observed_inputs
 from cimsim.adaptation.measured import checked_count
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
+from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, recalibrate
 from cimsim.nn.input_gains import per_weight
 from cimsim.nn.placement import Placement
@@ -46,6 +47,8 @@ class FaultMapping(Part):
 
     def __init__(self, rounds: int = 2, batches: int = 4) -> None:
         self.rounds, self.batches = rounds, checked_count(batches)
+        if rounds < 0:
+            raise CimsimError(f"rounds must be 0 or more, not {rounds}")
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cimsim.adaptation.bench import Bench
+from cimsim.adaptation.bench import VERB, Bench
 from cimsim.adaptation.part import on_chip
+from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, digital, evaluating
 from cimsim.nn.input_clip import clipped
 
@@ -32,7 +33,11 @@ def observed_inputs(
     bench: Bench, layers: Mapping[str, AnalogLayer], batches: int
 ) -> dict[str, ObservedInputs]:
     """The inputs that the arrays of ``layers`` get in the digital model, clipped at learned ranges;
-    layers that no batch uses are left out."""
+    layers that no batch uses are left out.
+
+    Raises:
+        CimsimError: if an input is not finite.
+    """
     squares: dict[str, Tensor] = {}
     largest: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -60,4 +65,10 @@ def observed_inputs(
     finally:
         for hook in hooks:
             hook.remove()
+    for name, total in squares.items():
+        if not total.isfinite().all():
+            raise CimsimError(
+                f"{VERB}: the inputs of layer '{name}' are not finite; look for NaN or infinity in "
+                "the data"
+            )
     return {name: ObservedInputs(squares[name] / n, largest[name]) for name, n in counts.items()}

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.part import CONVERTERS, Change, Part, on_chip
 from cimsim.errors import CimsimError
-from cimsim.nn import batch_norms, denoise, recalibrate, reestimate
+from cimsim.nn import AnalogLayer, batch_norms, denoise, recalibrate, reestimate
+from cimsim.nn.denoiser import checked_ridge
 from cimsim.profile import Profile
 
 MEASURED_BATCHES = 8
@@ -60,25 +61,28 @@ class GainOffset(Part):
     name, title = "gain-offset", "gain and offset of columns"
 
     def __init__(self, batches: int = MEASURED_BATCHES, ridge: float = 1e-3) -> None:
-        self.batches, self.ridge = checked_count(batches), ridge
+        self.batches, self.ridge = checked_count(batches), checked_ridge(ridge)
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
-        added = changed = 0
-        for layer in on_chip(bench.model).values():
+        layers = on_chip(bench.model)
+        new = {name: layer for name, layer in layers.items() if layer.denoiser is None}
+        for layer in layers.values():
             if layer.denoiser is None:
                 layer.denoise(self.ridge)
-                added += 2 * layer.outputs
             else:
-                changed += 2 * layer.outputs
+                layer.denoiser.ridge = self.ridge
         denoise(bench.model, bench.inputs(self.batches), forward=bench.forward)
-        for name, layer in on_chip(bench.model).items():
-            if layer.denoiser is not None and not layer.denoiser.seen.item():
-                raise CimsimError(
-                    f"{self.name}: the batches have fewer than 16 vectors for layer '{name}', too "
-                    "few for a least-squares fit; use larger batches"
-                )
-        return Change(added, changed)
+        unseen = [name for name, layer in layers.items() if not has_statistics(layer)]
+        if len(unseen) == len(layers):
+            raise CimsimError(
+                f"{self.name}: the batches have fewer than 16 vectors for layer '{unseen[0]}', too "
+                "few for a least-squares fit; use larger batches"
+            )
+        for name in new.keys() & unseen:
+            new.pop(name).denoise(None)
+        old = [layer for name, layer in layers.items() if name not in (*new, *unseen)]
+        return Change(*(2 * sum(layer.outputs for layer in each) for each in (new.values(), old)))
 
 
 class BatchNormStatistics(Part):
@@ -102,6 +106,11 @@ class BatchNormStatistics(Part):
         reestimate(bench.model, bench.inputs(self.batches), forward=bench.forward)
         buffers = (norm.running_mean for norm in batch_norms(bench.model))
         return Change(changed=sum(2 * mean.numel() for mean in buffers if isinstance(mean, Tensor)))
+
+
+def has_statistics(layer: AnalogLayer) -> bool:
+    """Whether the denoiser of ``layer`` was measured."""
+    return layer.denoiser is not None and bool(layer.denoiser.seen)
 
 
 def has_measured_range(profile: Profile) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from cimsim.errors import CimsimError
+from cimsim.scalars import integer_or_none
+from cimsim.seeds import chip_number
 
 Teacher: TypeAlias = Literal["digital", "labels"]
 
@@ -28,6 +30,9 @@ class Recipe:
         budget: maximum number of batches that each part runs on the chip.
         teacher: targets of parts that train: the digital model's outputs, or labels.
         seed: seed of all random numbers in the parts.
+
+    Raises:
+        CimsimError: if the budget or the seed is not such a number, or there is no such teacher.
     """
 
     parts: tuple[str, ...]
@@ -36,8 +41,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise CimsimError(f"the budget must be 1 batch or more, not {self.budget}")
+        budget = integer_or_none(self.budget)
+        if budget is None or budget < 1:
+            raise CimsimError(f"the budget must be 1 batch or more, not {self.budget!r}")
+        object.__setattr__(self, "budget", budget)
+        object.__setattr__(self, "seed", chip_number(self.seed))
         if self.teacher not in ("digital", "labels"):
             raise CimsimError(f"the teacher must be 'digital' or 'labels', not {self.teacher!r}")
 
@@ -59,8 +67,15 @@ def split_parts(parts: str | Iterable[str]) -> tuple[str, ...]:
 
     >>> split_parts("ranges, low-rank:rank=8,lr=0.01, affine")
     ('ranges', 'low-rank:rank=8,lr=0.01', 'affine')
+
+    Raises:
+        CimsimError: if ``parts`` is neither text nor a sequence.
     """
     if not isinstance(parts, str):
+        if not isinstance(parts, Iterable):
+            raise CimsimError(
+                f"parts must be text such as 'ranges, low-rank' or a list, not {parts!r}"
+            )
         return tuple(parts)
     found: list[str] = []
     for text in filter(None, (each.strip() for each in parts.split(","))):

@@ -177,6 +177,7 @@ def sensitivities(
             for number in range(min(batches, len(bench.batches))):
                 outputs = bench.run(number)
                 y = output_tensor(outputs)
+                bench.require_finite(y, number)
                 slope = _slope(bench, outputs, y, number)
                 draws = generator(bench.recipe.seed, "adapt", "rewrite", number, device=y.device)
                 for _ in range(probes):

@@ -39,8 +39,10 @@ def train(
         with torch.enable_grad():
             for step in range(steps):
                 share = 0.5 * (1 + math.cos(math.pi * step / steps))
-                loss = bench.loss((first + step) % len(bench.batches))
+                number = (first + step) % len(bench.batches)
+                loss = bench.loss(number)
                 if not loss.isfinite():
+                    bench.taught(number)  # raises if the data are not finite
                     raise CimsimError(
                         f"the loss is {loss.item()} at step {step + 1}; {_advice(first + step, lr)}"
                     )
@@ -189,13 +191,14 @@ class Sparse(Part):
 
 
 def affine_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Digital parameters with one number for each channel: biases and those of normalization."""
+    """Digital parameters with one number for each channel: biases and those of normalization; each
+    once, even if layers share it."""
     layers = [module for module in model.modules() if isinstance(module, AnalogLayer)]
     inside = {part for layer in layers for part in layer.modules()}  # quantizers, adapters
     others = [module for module in model.modules() if module not in inside]
     candidates = [p for module in others for p in module.parameters(recurse=False)]
     candidates += [layer.bias for layer in layers if isinstance(layer.bias, nn.Parameter)]
-    return [parameter for parameter in candidates if parameter.dim() == 1]
+    return list(dict.fromkeys(each for each in candidates if each.dim() == 1))
 
 
 def _matrices(bench: Bench) -> dict[str, Tensor]:

@@ -218,14 +218,23 @@ class Adapted(Quantized):
 
     def _corrected(self, y: Tensor, x: Tensor, target: Tensor | None, *others: Any) -> Tensor:
         """``y`` through the denoiser, whose ``target`` in training is the digital output, and with
-        the adapters."""
+        the adapters; the denoiser leaves to the adapters what they contribute."""
+        changes = self._changes_of_adapters(x, *others)
         if self.denoiser is not None:
-            y = self.denoiser(y, target, self.columns_dim)
+            left = None if target is None else target - sum(changes)
+            y = self.denoiser(y, left, self.columns_dim)
+        for change in changes:
+            y = y + change.to(y.dtype)
+        return y
+
+    def _changes_of_adapters(self, x: Tensor, *others: Any) -> list[Tensor]:
+        """What each adapter adds to the output for the input ``x``."""
+        shape, changes = self.to_matrix(self.weight).shape, []
         for adapter in () if self.adapters is None else self.adapters.values():
             assert isinstance(adapter, WeightAdapter)
-            delta = adapter.delta().to(x.dtype).view(self.to_matrix(self.weight).shape)
-            y = y + self._digital(x, delta, *others, bias=False).to(y.dtype)
-        return y
+            delta = adapter.delta().to(x.dtype).view(shape)
+            changes.append(self._digital(x, delta, *others, bias=False))
+        return changes
 
 
 def require_no_correction(layer: Adapted) -> None:

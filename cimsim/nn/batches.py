@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeAlias
 
@@ -100,7 +100,7 @@ class BatchReader:
             CimsimError: if the batch cannot be read, or the model fails on it.
         """
         if forward is None:
-            given, named = _moved(self.arguments(batch, number), self.device)
+            given, named = moved(self.arguments(batch, number), self.device)
         try:
             if forward is None:
                 return self.model(*given, **named)
@@ -205,25 +205,44 @@ def _fields(batch: Any) -> dict[str, Any] | None:
     return None
 
 
-def _moved(batch: Any, device: torch.device) -> Any:
+def moved(batch: Any, device: torch.device) -> Any:
     """``batch`` with its tensors on ``device``, wherever they are in it."""
     if isinstance(batch, Tensor):
         return batch if batch.is_meta else batch.to(device)  # a meta tensor has only a shape
     if isinstance(batch, PackedSequence):
         return batch.to(device)  # type: ignore[arg-type] # its annotation leaves devices out
     if isinstance(batch, Mapping):
-        return {name: _moved(value, device) for name, value in batch.items()}
+        return {name: moved(value, device) for name, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_moved(value, device) for value in batch))
+        return type(batch)(*(moved(value, device) for value in batch))
     if isinstance(batch, tuple | list):
-        return type(batch)(_moved(value, device) for value in batch)
+        return type(batch)(moved(value, device) for value in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
         # A shallow copy, because __init__ may do anything.
-        moved = object.__new__(type(batch))
+        copied = object.__new__(type(batch))
         for field in fields(batch):
-            object.__setattr__(moved, field.name, _moved(getattr(batch, field.name), device))
-        return moved
+            object.__setattr__(copied, field.name, moved(getattr(batch, field.name), device))
+        return copied
     return batch
+
+
+def is_empty(batch: Any) -> bool:
+    """Whether ``batch`` has tensors, all of them without an entry."""
+    sizes = [tensor.numel() for tensor in _tensors(batch)]
+    return bool(sizes) and not any(sizes)
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    """The tensors of ``batch``, wherever they are in it."""
+    named = _fields(batch)
+    if isinstance(batch, Tensor):
+        yield batch
+    elif named is not None:
+        for value in named.values():
+            yield from _tensors(value)
+    elif isinstance(batch, Mapping | tuple | list):
+        for value in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(value)
 
 
 def _described(batch: Any) -> str:

@@ -110,7 +110,16 @@ def make_denoiser(columns: int, ridge: float) -> ColumnDenoiser:
     Raises:
         CimsimError: if the ridge is negative or not finite.
     """
+    return ColumnDenoiser(columns, checked_ridge(ridge))
+
+
+def checked_ridge(ridge: float) -> float:
+    """Return ``ridge`` as a Python number.
+
+    Raises:
+        CimsimError: if it is negative or not finite.
+    """
     number = number_or_nan(ridge)
     if not (math.isfinite(number) and number >= 0):
         raise CimsimError(f"the ridge of a denoiser must be a number of 0 or more, not {ridge!r}")
-    return ColumnDenoiser(columns, number)
+    return number

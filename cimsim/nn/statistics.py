@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.torch_private import BatchNorm
 
 logger = logging.getLogger("cimsim")
@@ -44,7 +45,9 @@ def averaging(modules: Mapping[str, Any], verb: str) -> Iterator[None]:
             module.train()
             module.momentum = None  # the plain average
         yield
-        unchanged -= reached
+        _require_finite(modules, verb)
+        few = {name for name in reached if not getattr(modules[name], "seen", True)}
+        unchanged -= reached - few
     finally:
         for handle in handles:
             handle.remove()
@@ -52,7 +55,19 @@ def averaging(modules: Mapping[str, Any], verb: str) -> Iterator[None]:
             module.momentum = momenta[name]
             if name in unchanged:
                 _restore(module, before[name])
-    report_unreached(verb, sorted(unchanged), "statistics")
+    report_unreached(verb, sorted(unchanged - few), "statistics")
+    if few:
+        text = "%s: no batch has enough vectors for %s; statistics unchanged"
+        logger.warning(text, verb, _few(sorted(few)))
+
+
+def _require_finite(modules: Mapping[str, Any], verb: str) -> None:
+    for name, module in modules.items():
+        if not all(values.isfinite().all() for values in module.buffers()):
+            raise CimsimError(
+                f"{verb}: the statistics of '{name}' are not finite; look for NaN or infinity in "
+                "the data"
+            )
 
 
 @torch.no_grad()

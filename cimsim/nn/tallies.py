@@ -60,7 +60,7 @@ class ClassTally(Tally):
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """See :class:`Tally`."""
-        _check_labels(outputs, labels)
+        check_labels(outputs, labels)
         flat, labels = outputs.flatten(0, -2), labels.flatten().long()
         counted = labels != IGNORED
         predictions = flat.argmax(dim=-1)
@@ -95,7 +95,7 @@ class ClassTally(Tally):
         return scores
 
 
-def _check_labels(outputs: Tensor, labels: Tensor) -> None:
+def check_labels(outputs: Tensor, labels: Tensor) -> None:
     """
     Raises:
         CimsimError: if ``labels`` are not classes of the logits ``outputs``.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from cimsim.adaptation.part import CELLS
 from cimsim.errors import CimsimError
 from cimsim.profile import override_profile
 from tests.adaptation.examples import error, faulty, inputs, network, programmed
+from tests.nn.examples import MODULES, Model, input_of
 
 EVERY = sorted(PARTS.parts)
 BUDGET = 6
@@ -60,15 +62,77 @@ def test_it_stays_within_its_budget_and_repeats(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_it_depends_on_teacher_and_seed_as_declared(name: str) -> None:
+    labeled = [(x, x.sum(1).mul(7).long() % 5) for x in batches()]
+
     def outputs(**given: object) -> torch.Tensor:
         adapted = model()
-        labeled = [(x, x.sum(1).mul(7).long() % 5) for x in batches()]
         cimsim.adapt(adapted, labeled, name, budget=BUDGET, **given)  # type: ignore[arg-type]
         return cimsim.program(adapted, seed=3)(inputs())  # type: ignore[no-any-return]
 
     usual, part = outputs(), PARTS.part(name)
-    assert torch.equal(outputs(teacher="labels"), usual) != part.learns
     assert torch.equal(outputs(seed=1), usual) != part.draws
+    if part.learns:
+        assert not torch.equal(outputs(teacher="labels"), usual)
+    else:
+        with pytest.raises(CimsimError, match=r"^teacher applies to parts that learn .* only; add"):
+            outputs(teacher="labels")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_data_that_are_not_finite(name: str) -> None:
+    """One number of the third batch is NaN: every part reports the data, and changes nothing."""
+    adapted, data = model(), [batch.clone() for batch in batches()]
+    data[2][0, 0] = torch.nan
+    before = {key: value.clone() for key, value in adapted.state_dict().items()}
+    with pytest.raises(CimsimError, match="look for NaN or infinity in the data"):
+        cimsim.adapt(adapted, data, name, budget=BUDGET)
+    after = adapted.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_batches_without_inputs_are_left_out(name: str) -> None:
+    adapted, expected, given = model(), model(), batches()
+    empty = given[0][:0]
+    result = cimsim.adapt(adapted, [empty, given[0], empty, *given[1:]], name, budget=BUDGET)
+    assert result.total["batches"] <= BUDGET
+    cimsim.adapt(expected, given, name, budget=BUDGET)
+    for one in (adapted, expected):
+        cimsim.program(one, seed=3)
+    assert torch.equal(adapted(inputs()), expected(inputs()))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_forward_of_the_user_is_counted_by_batches(name: str) -> None:
+    """It calls the model twice for each batch, or only its layers."""
+
+    def twice(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return (network(x) + network(x.flip(0)).flip(0)) / 2  # type: ignore[no-any-return]
+
+    def by_layers(network: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+        for layer in network:
+            x = layer(x)
+        return x
+
+    def used(forward: object) -> dict[str, float]:
+        given = {"budget": BUDGET, "forward": forward}
+        return cimsim.adapt(model(), batches(), name, **given).total  # type: ignore[arg-type]
+
+    usual = used(None)
+    assert used(twice)["batches"] == used(by_layers)["batches"] == usual["batches"]
+    assert used(by_layers)["vectors"] == usual["vectors"]
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_every_kind_of_layer_can_be_adapted(kind: str) -> None:
+    x = input_of(MODULES[kind])
+    given = [torch.cat([x * scale for scale in (1.0, 0.5, -1.0, -0.3, 0.8, -0.7)])] * 2
+    reference = Model(MODULES[kind])
+    adapted = programmed(faulty(), reference, x=given[0])
+    before = error(adapted, reference, given[0])
+    cimsim.adapt(adapted, given, budget=30)
+    assert error(adapted, reference, given[0]) < 0.7 * before
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -170,7 +234,16 @@ def test_names_for_several_parts() -> None:
         ({"parts": "affine", "budget": 0}, "the budget must be 1 batch or more"),
         ({"parts": "affine", "teacher": "nobody"}, "the teacher must be 'digital' or 'labels'"),
         ({"parts": "affine", "teacher": "labels"}, "batch 0 has no labels to learn from"),
+        ({"parts": "affine", "loss": torch.nn.functional.mse_loss}, "loss applies to labels only"),
+        ({"parts": "affine", "budget": 1.5}, "the budget must be 1 batch or more, not 1.5"),
+        ({"parts": "affine", "budget": "3"}, "the budget must be 1 batch or more, not '3'"),
+        ({"parts": "affine", "seed": "a"}, "a seed must be an integer, not 'a'"),
+        ({"parts": None}, "parts must be text such as 'ranges, low-rank' or a list, not None"),
+        ({"parts": "fault-mapping:rounds=-1"}, "rounds must be 0 or more, not -1"),
+        ({"parts": "gain-offset:ridge=-1"}, "the ridge of a denoiser must be a number of 0 or"),
         ({"parts": "affine", "loader": []}, "got no batches"),
+        ({"parts": "affine", "loader": [inputs()[:0]]}, "got no batches"),
+        ({"forward": lambda model, x: model([x])}, "layer '0' expects a tensor, but got a list"),
         ({"parts": "affine", "loader": 3}, "not an iterable of batches"),
         ({"parts": "gain-offset", "loader": [inputs(8)]}, "fewer than 16 vectors for layer"),
         ({"parts": "affine", "chip": 3}, "a chip must be a function"),
@@ -185,6 +258,30 @@ def test_errors(given: dict[str, object], message: str) -> None:
         cimsim.adapt(adapted, **given)  # type: ignore[arg-type]
     cimsim.program(adapted, seed=3)
     assert torch.equal(adapted(inputs()), before)
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "message"),
+    [
+        (torch.full((32,), 5), None, "batch 0: label 5 is not a class of a model with 5 outputs"),
+        (torch.zeros(32, 1), None, r"batch 0: outputs of shape \[32, 5\] do not fit labels"),
+        (torch.zeros(32), lambda y, _: y.mean(1), r"returned the shape \[32\]; return a scalar"),
+        (torch.zeros(32), lambda *_: 0.5, "returned float; return a scalar tensor"),
+        (torch.zeros(32), lambda y, _: y.detach().sum(), "returned a tensor without a gradient"),
+    ],
+)
+def test_labels_and_losses_that_do_not_fit(
+    labels: torch.Tensor, loss: object, message: str
+) -> None:
+    data = [(batch, labels) for batch in batches()]
+    with pytest.raises(CimsimError, match=message):
+        cimsim.adapt(model(), data, "affine", teacher="labels", loss=loss)  # type: ignore[arg-type]
+
+
+def test_integers_of_numpy_and_torch_are_integers() -> None:
+    numbers = (2, np.int64(2), torch.tensor(2))
+    found = [cimsim.adapt(model(), batches(), "sparse", budget=n, seed=n) for n in numbers]
+    assert len({each.recipe.text for each in found}) == 1
 
 
 def test_models_that_cannot_be_adapted() -> None:

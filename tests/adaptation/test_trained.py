@@ -142,6 +142,30 @@ def test_affine_parameters_are_neither_quantizers_nor_ranges() -> None:
     assert chosen == ["0.bias", "1.bias", "1.weight", "3.bias"]
 
 
+def test_parameters_that_layers_share_are_trained_once() -> None:
+    model = nn.Sequential(nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12))
+    model[2].bias = model[0].bias
+    result = cimsim.adapt(programmed(faulty(), model), [inputs()], "affine", budget=1)
+    assert result.total["changed"] == 12
+
+
+def test_labels_of_every_kind() -> None:
+    """Whole numbers of any dtype are classes, and a batch in which all are ignored does nothing."""
+    classes = (inputs().sum(1) * 7).long() % 5
+    ignored = torch.full((256,), -100)
+    expected = programmed(faulty())
+    cimsim.adapt(expected, [(inputs(), classes)], "affine", teacher="labels", budget=3)
+    for dtype in (torch.int32, torch.int16, torch.uint8):
+        model = programmed(faulty())
+        data = [(inputs(), classes.to(dtype))]
+        cimsim.adapt(model, data, "affine", teacher="labels", budget=3)
+        assert torch.equal(model[0].bias, expected[0].bias)
+    model = programmed(faulty())
+    bias = model[0].bias.clone()
+    cimsim.adapt(model, [(inputs(), ignored)], "affine", teacher="labels", budget=3)
+    assert torch.equal(model[0].bias, bias)
+
+
 def adapted_error(part: str, dtype: torch.dtype, count: int) -> float:
     """The error after an adaptation in ``dtype`` of a model that has seen ``count`` inputs."""
     reference, x = network(norm=True), inputs(count)

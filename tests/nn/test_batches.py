@@ -189,16 +189,16 @@ def test_what_cannot_be_read_is_named(model: nn.Module, batches: Any, message: s
 
 
 @pytest.mark.gpu
-def test_batches_are_moved_to_the_model() -> None:
+def test_batches_aremoved_to_the_model() -> None:
     model = cimsim.convert(Two(), "pcm-ibm-2020").cuda()
     loader = DataLoader([{"x": x, "y": x} for x in X], 4, pin_memory=True)
     cimsim.calibrate(model, loader)
     assert model.a.calibrated
 
 
-def test_batches_are_moved_wherever_they_are_in_it() -> None:
+def test_tensors_of_a_batch_are_moved_wherever_they_are_in_it() -> None:
     """On the meta device as on a GPU: nothing of the batch stays behind."""
-    from cimsim.nn.batches import _moved
+    from cimsim.nn.batches import moved
 
     meta = torch.device("meta")
     for batch in (*BOTH.values(), *ONE.values()):
@@ -214,7 +214,7 @@ def test_batches_are_moved_wherever_they_are_in_it() -> None:
             else:
                 [collect(v) for v in vars(value).values()]
 
-        collect(_moved(batch, meta))
+        collect(moved(batch, meta))
         assert leaves
         assert all(leaf.is_meta for leaf in leaves)
 

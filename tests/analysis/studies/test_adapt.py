@@ -131,6 +131,18 @@ def test_a_model_in_memory() -> None:
         cimsim.recovery(labeled, parts="affine, ranges", seed=1)
 
 
+def test_labels_for_parts_of_both_kinds() -> None:
+    """Each part is also applied alone, and only some of them learn."""
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)), torch.rand(96, 8)
+    data = [(x, network(x).argmax(1))]
+    model = cimsim.calibrate(cimsim.convert(network, "pcm-ibm-2020"), [x])
+    given: dict[str, Any] = {"calibration": data, "chips": 1, "budget": 2, "teacher": "labels"}
+    found = cimsim.recovery(model, data, parts="ranges,affine", **given)
+    assert [step.name for step in found.steps] == ["ranges", "affine", "all together"]
+    assert found.teacher == "labels"
+
+
 def test_the_command_of_a_result_leaves_out_what_had_no_effect(run: Run) -> None:
     """As results of older versions have it."""
     given: dict[str, Any] = {"teacher": "labels", "seed": 3, "budget": 1}
