@@ -37,7 +37,9 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 
     def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """A layer for each weight, with its bias."""
-        self._flat_weights: list[Any] = []
+        # As long as torch expects them where it copies a recurrence.
+        self._flat_weights: list[Any] = [None] * len(self._flat_weights_names)
+        self._flat_weight_refs: list[Any] = list(self._flat_weights)
         for name, weight in packed.items():
             kind, _, rest = name.partition("_")
             if kind == "weight":

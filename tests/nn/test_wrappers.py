@@ -68,8 +68,10 @@ def averaged(model: nn.Module) -> nn.Module:
 
 WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "deepcopy": copy.deepcopy,
+    "deepcopy of a deepcopy": lambda model: copy.deepcopy(copy.deepcopy(model)),
     "pickle": lambda model: pickle.loads(pickle.dumps(model)),
     "torch.save": saved,
+    "torch.save of a copy": lambda model: saved(copy.deepcopy(model)),
     "share_memory": lambda model: model.share_memory(),
     "AveragedModel": averaged,
     "DataParallel": nn.DataParallel,
