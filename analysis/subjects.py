@@ -7,6 +7,7 @@ with a scoring function; :class:`cimsim.runs.RunSubject` wraps a finished traini
 from __future__ import annotations
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -27,7 +28,7 @@ from cimsim.analysis.scoring import (
     require_finite,
 )
 from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Scores
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.nn import (
     Assignment,
     Signals,
@@ -128,6 +129,13 @@ class Subject(ABC):
 
         Raises:
             CimsimError: if a layer does not fit its profile, or there is no data to calibrate with.
+        """
+
+    def check_chips(self) -> None:  # noqa: B027
+        """Check that the model can be evaluated on every chip; by default, it can.
+
+        Raises:
+            CimsimError: if it cannot.
         """
 
     @abstractmethod
@@ -366,6 +374,27 @@ class ModelSubject(Subject):
                 "cimsim.calibrate(model, batches) first, with some training inputs"
             )
         return cimsim.calibrate(model, self._calibration, missing=True)
+
+    def check_chips(self) -> None:
+        """Warn of corrections that fit one chip only.
+
+        Raises:
+            CimsimError: if the model does not use simulated chips.
+        """
+        layers = analog_layers(self._model)
+        if any(layer.own_chip is not None for layer in layers.values()):
+            raise CimsimError(
+                f"{self.name} multiplies with your own chip, on which profiles, noise and ages "
+                "have no effect; to evaluate simulated chips, call cimsim.nn.use_chip(model, None)"
+            )
+        if any(layer.fits_one_chip for layer in layers.values()):
+            warnings.warn(
+                f"{self.name} was adapted to one chip, and its corrections do not fit the chips on "
+                "which it is evaluated; to adapt to each chip, call cimsim.recovery with the model "
+                "as it was trained",
+                CimsimWarning,
+                stacklevel=4,
+            )
 
     def _uncalibrated(self, device: torch.device | str) -> nn.Module:
         return self._copied().to(device).eval()

@@ -62,9 +62,9 @@ def sweep(
         other parts that are not finished.
 
     Raises:
-        CimsimError: if a profile rejects a level, ``layers`` sets what the axis varies, data is
-            missing, or a folder cannot be written or is being written by another process. Nothing
-            has been evaluated then.
+        CimsimError: if a profile rejects a level, ``layers`` sets what the axis varies, a subject
+            does not use simulated chips, data is missing, or a folder cannot be written or is being
+            written by another process. Nothing has been evaluated then.
     """
     if evaluation.chips < 1:
         raise CimsimError(f"a sweep needs at least 1 chip, not {evaluation.chips}")
@@ -75,6 +75,8 @@ def sweep(
     if not 1 <= shard[0] <= shard[1]:
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     _refuse_clash(axis, layers or {})
+    for subject in subjects:
+        subject.check_chips()
     jobs = [_job(subject, axis, evaluation, layers or {}) for subject in subjects]
     with ExitStack() as stack:
         stores = [

@@ -47,6 +47,12 @@ class Adapted(Quantized):
         self.denoiser = self.adapters = self.input_gains = self.placement = None
         self.rewrites = self.own_chip = None
 
+    @property
+    def fits_one_chip(self) -> bool:
+        """Whether the layer has adapters, a placement or repeated writes, which belong to the
+        errors of one chip."""
+        return any(each is not None for each in (self.adapters, self.placement, self.rewrites))
+
     def denoise(self, ridge: float | None) -> None:
         """Set the correction of every column behind the ADC, see :class:`ColumnDenoiser`; None for
         nothing.

@@ -23,9 +23,9 @@ class ColumnDenoiser(nn.Module):
 
     In training, the regression runs over the batch and is differentiated, also through the target,
     so that gradients depend on the noise of the column. In evaluation it is the affine map
-    ``gain y + offset`` of the statistics of training (moving averages, or a plain average after
-    :func:`cimsim.nn.denoise`), which costs nothing on a chip with digital scales and biases. A
-    batch with fewer than 16 values per column is corrected as in evaluation.
+    ``gain y + offset`` of the statistics of training (moving averages, or after
+    :func:`cimsim.nn.denoise` those of all its vectors), which costs nothing on a chip with digital
+    scales and biases. A batch with fewer than 16 values per column is corrected as in evaluation.
 
     Source: denoising dequantization (C. Ye et al., arXiv:2409.09245), applied to the readout; this
     is our adaptation. It is the linear estimate of least mean squared error.
@@ -38,6 +38,7 @@ class ColumnDenoiser(nn.Module):
         super().__init__()
         self.ridge = ridge
         self.momentum: float | None = momentum
+        self._vectors = 0  # since the statistics were reset, if momentum is None
         # Means of y, t, y^2, y t, t^2: raw moments can be averaged over chips and batches.
         # In float64, because variances are small differences of these moments.
         moments = torch.zeros(5, columns, dtype=torch.float64, device="cpu")
@@ -58,17 +59,20 @@ class ColumnDenoiser(nn.Module):
 
     def reset_running_stats(self) -> None:
         """Reset all statistics; named as in batch normalization."""
+        self._vectors = 0
         self.statistics.zero_()
         self.seen.zero_()
 
     def forward(self, y: Tensor, target: Tensor | None, dim: int) -> Tensor:
         """``y~`` in the shape of ``y``, whose columns are along ``dim``; ``target`` in training."""
-        if target is None or y.numel() < _FEWEST * y.shape[dim]:
+        vectors = y.numel() // y.shape[dim]
+        small = vectors < _FEWEST
+        if target is None or (small and self.momentum is not None):
             gain, offset = self.affine()
         else:
             moments = self._moments(y, target, dim)
-            self._remember(moments.detach())
-            gain, offset = self._affine(moments)
+            self._remember(moments.detach(), vectors)
+            gain, offset = self.affine() if small else self._affine(moments)
         return y * _along(gain, y, dim) + _along(offset, y, dim)
 
     def affine(self) -> tuple[Tensor, Tensor]:
@@ -91,10 +95,15 @@ class ColumnDenoiser(nn.Module):
         return torch.stack([m.mean(others) for m in (y, t, y.square(), y * t, t.square())])
 
     @torch.no_grad()
-    def _remember(self, moments: Tensor) -> None:
-        self.seen += 1
-        share = 1 / self.seen if self.momentum is None else self.momentum
-        share = torch.where(self.seen == 1, torch.ones_like(self.statistics[0, 0]), share)
+    def _remember(self, moments: Tensor, vectors: int) -> None:
+        if self.momentum is None:
+            self._vectors += vectors
+            self.seen += self._vectors >= _FEWEST
+            share = torch.tensor(vectors / self._vectors, dtype=torch.float32, device="cpu")
+        else:
+            self.seen += 1
+            first = torch.ones_like(self.statistics[0, 0])
+            share = torch.where(self.seen == 1, first, self.momentum)
         self.statistics += share * (moments - self.statistics)
 
 

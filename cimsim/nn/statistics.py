@@ -57,7 +57,7 @@ def averaging(modules: Mapping[str, Any], verb: str) -> Iterator[None]:
                 _restore(module, before[name])
     report_unreached(verb, sorted(unchanged - few), "statistics")
     if few:
-        text = "%s: no batch has enough vectors for %s; statistics unchanged"
+        text = "%s: the batches have too few vectors for %s; statistics unchanged"
         logger.warning(text, verb, _few(sorted(few)))
 
 

@@ -40,6 +40,20 @@ def test_least_squares_of_a_noisy_column() -> None:
         assert offset[column].item() == pytest.approx(start, abs=1e-3)
 
 
+@pytest.mark.parametrize("sizes", [[250, 6], [240, 16], [1] * 256, [15, 100, 141]], ids=str)
+def test_every_vector_counts_alike(sizes: list[int]) -> None:
+    """However they are divided among batches; for a linear layer, they are one regression."""
+    layer = nn.Linear(12, 3)
+    found = []
+    for batches in ([inputs()], inputs().split(sizes)):
+        model = programmed(faulty(0.1), nn.Sequential(layer))
+        budget = f"gain-offset:ridge=0,batches={len(batches)}"
+        cimsim.adapt(model, batches, budget, budget=len(batches))
+        found.append(model[0].denoiser.affine())
+    for whole, divided in zip(*found, strict=True):
+        torch.testing.assert_close(divided, whole, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("adapter", ["low-rank:rank=2", "sparse"])
 def test_gain_and_offset_leave_to_the_adapters_what_they_contribute(adapter: str) -> None:
     """By numpy: the line through what the digital output exceeds the adapters' by."""
@@ -78,7 +92,7 @@ class Routed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.shared(x)
-        return torch.cat([y[:10] + self.expert(x[:10]), y[10:]])
+        return torch.cat([y[:3] + self.expert(x[:3]), y[3:]])
 
 
 def test_layers_that_batches_do_not_use_get_no_gain(caplog: pytest.LogCaptureFixture) -> None:
@@ -89,7 +103,7 @@ def test_layers_that_batches_do_not_use_get_no_gain(caplog: pytest.LogCaptureFix
     assert model.expert.denoiser is None
     assert model.unused.denoiser is None
     assert "denoise: no batch reached 'unused'; statistics unchanged" in caplog.text
-    assert "denoise: no batch has enough vectors for 'expert'" in caplog.text
+    assert "denoise: the batches have too few vectors for 'expert'" in caplog.text
 
 
 def test_few_vectors_leave_gains_as_they_are() -> None:

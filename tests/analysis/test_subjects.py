@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from pathlib import Path
@@ -33,7 +34,7 @@ from cimsim.analysis.shown import write_result
 from cimsim.analysis.study import Result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder, trials_csv
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 
 X = torch.randn(300, 16, generator=torch.Generator().manual_seed(3))
 NOISE = parse_axis("noise=0,4")
@@ -115,6 +116,28 @@ def test_every_study_runs_on_it(subject: ModelSubject) -> None:
     assert "ranges measured again" in lives.sheet().headings
     assert {layer.name for layer in senses.layers} == {"0", "2"}  # type: ignore[attr-defined]
     assert all(math.isfinite(layer.snr_dB) for layer in senses.layers)  # type: ignore[attr-defined]
+
+
+def test_an_own_chip_is_not_evaluated_as_a_simulated_one(model: nn.Module) -> None:
+    own = copy.deepcopy(model)
+    weights = cimsim.nn.matrices(own)
+    cimsim.nn.use_chip(own, lambda layer, x: x @ weights[layer].T)
+    with pytest.raises(CimsimError, match="multiplies with your own chip, on which profiles"):
+        cimsim.sweep(own, lambda m: float(m(X[:10]).mean()), over="noise=0:2:1", chips=2)
+    cimsim.nn.use_chip(own, None)
+    assert cimsim.sweep(own, lambda m: float(m(X[:10]).mean()), over="noise=0,1", chips=1)
+
+
+@pytest.mark.parametrize("part", ["low-rank", "sparse", "rewrite", "fault-mapping"])
+def test_a_model_that_was_adapted_to_one_chip_is_evaluated_with_a_warning(
+    model: nn.Module, part: str
+) -> None:
+    adapted = copy.deepcopy(model).eval()
+    faults = ["cell.faults=[{kind: stuck, at: g_max, rate: 0.05}]"]
+    cimsim.nn.set_profile(adapted, cimsim.load_profile("pcm-ibm-2020", faults))
+    cimsim.adapt(cimsim.program(adapted, seed=7), [X[:64]], part, budget=2)
+    with pytest.warns(CimsimWarning, match="was adapted to one chip, .* call cimsim.recovery"):
+        cimsim.sweep(adapted, lambda m: float(m(X[:10]).mean()), over="noise=0,1", chips=1)
 
 
 def test_a_number_alone_is_a_score_of_which_more_is_better(model: nn.Module) -> None:
