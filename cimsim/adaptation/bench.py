@@ -18,6 +18,7 @@ from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.nn.batches import Batches, BatchReader, Forward, each_batch, is_empty, moved
 from cimsim.nn.convert import copied
 from cimsim.nn.converter_ranges import compute_dtype
+from cimsim.nn.modes import uncompiled
 from cimsim.nn.tallies import IGNORED, check_labels
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
@@ -74,7 +75,8 @@ class Bench:
         use of its chip is counted. An error restores the model."""
         trained = {name: p.requires_grad for name, p in self.model.named_parameters()}
         try:
-            with evaluating(self.model), self.counts.of(self.model, self._forward is None):
+            counts = self.counts.of(self.model, self._forward is None)
+            with uncompiled(), evaluating(self.model), counts:
                 self.model.requires_grad_(False)
                 yield
         except BaseException:

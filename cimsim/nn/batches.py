@@ -34,6 +34,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from cimsim.errors import CimsimError
 from cimsim.nn.forms import inner_module
+from cimsim.nn.modes import uncompiled
 
 logger = logging.getLogger("cimsim")
 
@@ -52,8 +53,9 @@ def run_batches(
     """
     reader = BatchReader(model, verb)
     number = -1
-    for number, batch in enumerate(each_batch(batches, verb)):
-        reader.run(batch, number, forward)
+    with uncompiled():
+        for number, batch in enumerate(each_batch(batches, verb)):
+            reader.run(batch, number, forward)
     if number < 0:
         raise CimsimError(
             f"{verb}: got no batches; pass a few batches of training data (an iterator can be used "

@@ -1,9 +1,12 @@
-"""Training and evaluation mode, put back as they were."""
+"""How a model runs within a block: in evaluation mode, without torch's compiler."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 from cimsim.nn.forms import Model
 
@@ -18,3 +21,14 @@ def evaluating(model: Model) -> Iterator[Model]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled models without their compiled code within the block, which changes layers so
+    often that torch would compile them again and again, and finally give up."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -547,3 +547,19 @@ def test_a_chip_of_frozen_weights_is_released_after_backward(calls: int) -> None
     assert not any(chip() is not None for chip in chips)
     for gradient in found[1:]:
         assert torch.allclose(gradient, found[0], rtol=1e-4, atol=1e-4 * found[0].abs().max())
+
+
+def test_measurements_and_adaptations_compile_nothing() -> None:
+    """They change layers so often that torch would compile them many times, and then give up."""
+    model, graphs = twins("pcm-ibm-2020")[0].eval(), Graphs()
+    compiled: Any = torch.compile(model, backend=graphs)
+    compiled(images())
+    before = graphs.count
+    cimsim.calibrate(compiled, [images(8)])
+    cimsim.nn.recalibrate(compiled, [images(8)])
+    cimsim.adapt(compiled, [images(8)] * 4, "gain-offset, low-rank, affine", budget=12)
+    assert graphs.count == before
+    with torch.no_grad():
+        outputs = [cimsim.program(model, 3) and run(images()) for run in (compiled, model)]
+    assert torch.equal(*outputs)
+    assert graphs.count > before
