@@ -148,7 +148,8 @@ class RemedySearch:
         lost = self._metric.lost
         for name, remedy in named.items():
             gain = summary(name, list(map(lost, scores[name], scores[EVERYTHING])))
-            by_chance = gain.mean <= gain.standard_error
+            error = gain.standard_error
+            by_chance = gain.mean <= error + rounding(error)
             measured = replace(remedy, gain=0.0 if by_chance else gain.mean)
             self._remedies.setdefault(remedy.layer, []).append(measured)
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.shown import plain
-from cimsim.analysis.sweeps.metric import Metric, metric_named
+from cimsim.analysis.sweeps.metric import Metric, metric_named, rounding
 from cimsim.analysis.sweeps.stats import summary
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
@@ -91,7 +91,7 @@ class SearchResult:
         """Return ``config``, which has ``noise="auto"``, with the chosen settings instead."""
         (settings,) = (one.settings for one in self.last_round if one.candidate == self.chosen)
         count = len({one.candidate for one in self.trainings})
-        said = f"{self.chosen}, the best of {count} candidates for {self.optimize_for}"
+        said = f"{self.chosen}, from {count} candidates for {self.optimize_for}"
         own = {"optimize_for": None, "search_epochs": None, "chosen": said}
         return without_unused_ranges(make_config(**{**config.model_dump(), **own, **settings}))
 
@@ -207,7 +207,7 @@ def choose(trainings: Sequence[Scored], metric: Metric) -> Scored:
         )
     for one in trainings:
         difference, error = lost(one, top, metric)
-        if difference <= error:
+        if difference <= error + rounding(error):
             return one
     return top
 

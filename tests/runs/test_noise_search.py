@@ -65,7 +65,7 @@ def test_the_run_has_the_chosen_settings_and_says_where_they_are_from(finished: 
     result = read_search(finished.path / "search")
     for name, value in FEW[result.chosen].items():
         assert getattr(finished.config, name) == value
-    assert finished.config.chosen == f"{result.chosen}, the best of 3 candidates for 1"
+    assert finished.config.chosen == f"{result.chosen}, from 3 candidates for 1"
     assert not finished.config.searches
     assert finished.config.hold_out == 0  # the final training uses all samples
     assert [(one.candidate, one.round, one.epochs) for one in result.trainings[:3]] == [
@@ -180,7 +180,7 @@ def test_two_processes_search_and_train_together(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "result.json").is_file(), errors
     result = read_search(tmp_path / "run" / "search")
     assert Run.open(tmp_path / "run").config.chosen == (
-        f"{result.chosen}, the best of {len(result.trainings)} candidates for 1"
+        f"{result.chosen}, from {len(result.trainings)} candidates for 1"
     )
 
 
@@ -275,6 +275,15 @@ def test_the_first_of_two_equals_is_chosen() -> None:
     clear = [one("first", 0.90, 0.94), one("best", 0.91, 0.95)]
     assert choose(clear, ACCURACY).candidate == "best"
     assert choose([one("a", 3.0, 3.0), one("b", 2.0, 2.0)], METRICS["rmse"]).candidate == "b"
+
+
+@pytest.mark.parametrize("samples", [50, 60, 144, 540])
+def test_exactly_one_standard_error_is_within_it(samples: int) -> None:
+    """If only one chip differs, the mean difference equals its standard error, but for rounding."""
+    for right in range(samples // 2, samples):
+        values = [right / samples] * 4
+        first = one("first", *values, (right - 3) / samples)
+        assert choose([first, one("best", *values, right / samples)], ACCURACY).candidate == "first"
 
 
 def test_diverged_candidates_are_not_chosen() -> None:
