@@ -195,8 +195,8 @@ class Recovery(StudyResult):
         """The last adaptation in words."""
         last, metric = self.steps[-1], self.facts.measured
         worked = "all parts together" if last.name == TOGETHER else last.title
-        share = self.recovered(last)
-        words = "" if share is None else f", {100 * share:.0f} % of the loss to digital"
+        share = self.recovered(last) or 0.0
+        words = f", {100 * share:.0f} % of the loss to digital" if share > 0 else ""
         return (
             f"{metric.title} is {self.before.with_unit(metric)} before, and "
             f"{last.after.with_unit(metric)} after {worked}{words}; each chip ran "

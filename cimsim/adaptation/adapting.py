@@ -126,8 +126,8 @@ def adapt(
         budget: maximum number of batches that each part runs on the chip.
         teacher: targets of parts that train: the outputs of the digital model, or ``"labels"`` in
             the batches.
-        loss: ``loss(outputs, labels)`` for ``teacher="labels"``; cross-entropy or squared error by
-            default.
+        loss: ``loss(outputs, labels)`` for ``teacher="labels"``; by default the loss that the model
+            returns with labels, as Hugging Face's do, otherwise cross-entropy or squared error.
         forward: ``forward(model, batch)`` runs the model on a batch, as in
             :func:`cimsim.calibrate`.
         seed: seed of all random numbers in the parts; parts without random numbers ignore it.

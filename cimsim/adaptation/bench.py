@@ -118,6 +118,9 @@ class Bench:
         labels = self._labels(number)
         if self._loss is not None:
             return checked_loss(self._loss(outputs, labels))
+        own = getattr(outputs, "loss", None)
+        if own is not None:  # Hugging Face's models with labels: for text, it is shifted by a token
+            return checked_loss(own)
         try:
             return usual_loss(output_tensor(outputs), labels)
         except CimsimError as error:

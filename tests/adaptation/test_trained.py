@@ -89,6 +89,27 @@ def test_a_loss_of_the_user() -> None:
     assert model(inputs()).abs().mean() < 0.1
 
 
+def test_a_language_model_of_hugging_face_learns_the_next_token() -> None:
+    """Its labels are its inputs, which it shifts itself: its own loss is used."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 20, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 8}
+    torch.manual_seed(0)
+    network = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    tokens = torch.randint(20, (32, 8), generator=torch.Generator().manual_seed(0))
+    data = [{"input_ids": tokens, "labels": tokens}]
+    found = []
+    for loss in (None, lambda outputs, y: shifted(outputs.logits, y)):
+        model = cimsim.calibrate(cimsim.convert(network, faulty()), data).eval()
+        cimsim.program(model, seed=3)
+        cimsim.adapt(model, data, "affine", teacher="labels", loss=loss, budget=5)
+        found.append(torch.cat([each.flatten() for each in affine_parameters(model)]))
+    torch.testing.assert_close(*found)
+
+
+def shifted(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
 def test_adapters_of_both_kinds_and_every_layer() -> None:
     model = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
