@@ -6,6 +6,7 @@ later is among them; ``tests/reference.py`` is a second simulator, which shares 
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -132,6 +133,15 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
             assert len(one) > len(without)  # the range has a gradient
         else:
             assert change > 2e-3
+
+
+@every
+def test_the_chip_is_the_same_in_float64(case: Case) -> None:
+    """A seed names a chip, whatever precision the network has."""
+    made, x = layer(case.profile(BASE, True), x=inputs(case)), inputs(case)
+    single = step(made, False, x)
+    double = step(copy.deepcopy(made).double(), False, x.double())
+    same(single, [tensor.float() for tensor in double], few=0.05)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
 from cimsim.physics import ReadContext, read_variance_uS2
+from cimsim.physics.draws import standard_normal, uniform
 from cimsim.profile import Profile
 from cimsim.seeds import generator
 
@@ -51,13 +52,12 @@ def _probed(
 ) -> Tensor:
     """Currents of probe inputs, uniform in [-1, 1] and the same at both ages."""
     draws = generator(seed, "probe", device=weights.device)
-    probe = torch.empty(vectors, weights.shape[-1], dtype=weights.dtype, device=weights.device)
-    probe.uniform_(-1.0, 1.0, generator=draws)
+    probe = uniform(weights, draws, (vectors, weights.shape[-1]), low=-1.0)
     currents = weights @ probe.T
     if variance is None:
         return currents
     variance = mapping.variances_of_weights(variance)
     draws = generator(seed, "probe", name, device=weights.device)
-    noise = torch.empty_like(currents).normal_(generator=draws)
+    noise = standard_normal(currents, draws)
     # The gradient treats the variance as constant: it is small, but the slope of its root is not.
     return currents + (variance.detach() @ probe.square().T).sqrt() * noise

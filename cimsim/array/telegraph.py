@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
 from cimsim.physics import telegraph_step_uS
+from cimsim.physics.draws import bernoulli
 from cimsim.profile import CellSpec, TelegraphReadNoise
 from cimsim.seeds import generator
 
@@ -60,7 +61,7 @@ def telegraph_currents(inputs: Tensor, traps: Traps, draws: torch.Generator) -> 
     parts = []
     for chunk in by_row.split(max(1, _MOST_DRAWS // max(1, len(traps.step))), dim=2):
         u = chunk[traps.tile, traps.row]
-        filled = torch.empty_like(u).bernoulli_(traps.occupancy, generator=draws)
+        filled = bernoulli(u, traps.occupancy, draws)
         each = (traps.occupancy - filled).mul_(u).mul_(traps.step.unsqueeze(-1))
         # Segments, because the order of scattered additions on a GPU differs from run to run.
         parts.append(torch.segment_reduce(each, "sum", lengths=traps.per_column, axis=0))

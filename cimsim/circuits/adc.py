@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.circuits.converters import Converter, bow_steps
+from cimsim.physics.draws import standard_normal
 from cimsim.profile import (
     ADC,
     Bow,
@@ -93,7 +94,7 @@ def draw_adc(adc: ADC, tile_columns: int, seed: int, like: Tensor) -> AdcState |
 
 
 def _normal(like: Tensor, shape: tuple[int, ...], draws: torch.Generator, *more: int) -> Tensor:
-    return like.new_empty(*shape, *more).normal_(generator=draws)
+    return standard_normal(like, draws, (*shape, *more))
 
 
 # Errors of the readout, before the conversion.

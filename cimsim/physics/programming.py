@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from cimsim.physics.curves import evaluate
-from cimsim.physics.draws import uniform
 from cimsim.profile import (
     CellSpec,
     GaussianProgrammingNoise,
@@ -76,7 +75,8 @@ def truncated_normal(bias: Tensor, sigma: Tensor, window: float, draws: torch.Ge
     Differentiable in bias and sigma at a fixed draw. If sigma is zero, the result is the bias
     clamped to the window; if the window is more than 37 sigma away, the nearest edge of the window.
     """
-    return truncated_quantile(bias, sigma, window, uniform(bias.double(), draws))
+    chance = bias.new_empty(bias.shape, dtype=torch.float64).uniform_(generator=draws)
+    return truncated_quantile(bias, sigma, window, chance)
 
 
 def truncated_quantile(bias: Tensor, sigma: Tensor, window: float, chance: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cimsim.physics.curves import evaluate
-from cimsim.physics.draws import sum_of_normals, uniform
+from cimsim.physics.draws import standard_normal, sum_of_normals, uniform
 from cimsim.physics.sessions import Part, fast_variance, flicker_variance, slow_parts
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
@@ -203,6 +203,6 @@ def sampled_reads_uS(
             growth = 1.0
             if isinstance(effect, FlickerReadNoise):
                 growth = fast_variance(effect.times, at.age_s)
-            xi = torch.empty_like(sampled).normal_(generator=read_generator)
+            xi = standard_normal(sampled, read_generator)
             sampled = sampled + math.sqrt(growth) * read_sigma_uS(effect, at) * xi
     return sampled

@@ -71,7 +71,7 @@ def _(effect: DeadLines, g_uS: Tensor, place: _Place, draws: torch.Generator) ->
     word_lines = (tiles, -(-columns // place.array.columns), rows)
     bit_lines = (devices, tiles, columns, 1)
     dead_rows, dead_columns = (
-        g_uS.new_empty(lines).uniform_(generator=draws) < _chance(rate, effect.strength)
+        uniform(g_uS, draws, lines) < _chance(rate, effect.strength)
         for lines, rate in ((word_lines, effect.row_rate), (bit_lines, effect.column_rate))
     )
     return g_uS, dead_rows[:, tile_of_column] | dead_columns
