@@ -175,6 +175,7 @@ class Reference:
         ]
         self.before, _ = self._broken(self._warm(fresh), faults)
         self.g, self.open = self._broken(self._warm(g), faults)
+        self.state, _ = self._broken(target, faults)
         self.traps = {
             i: rng.uniform(size=g.shape) < e.share_of_cells
             for i, e in enumerate(cell.read_noise)
@@ -334,7 +335,7 @@ class Reference:
 
     def _amplitude(self, e: Any) -> Numbers:
         if e.kind == "one-over-f":
-            q = np.maximum(curve(e.q, self.target / e.g_ref_uS), 0.0)
+            q = np.maximum(curve(e.q, self.state / e.g_ref_uS), 0.0)
             return e.strength * q * self.g
         return e.strength * np.maximum(curve(e.amplitude_uS, self.g / e.g_ref_uS), 0.0)
 

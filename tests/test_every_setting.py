@@ -316,6 +316,25 @@ def on_others() -> list[Any]:
     ]
 
 
+FLICKER = {
+    "kind": "one-over-f",
+    "t0_s": 20.0,
+    "t_read_ns": 250.0,
+    "g_ref_uS": 25.0,
+    "q": {"kind": "capped-power", "coefficient": 0.0088, "exponent": -0.65, "max": 0.2},
+    "source": "pcm-ibm-2020",
+}
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name.startswith("cell.faults.")], ids=lambda c: c.name
+)
+def test_faulty_cells_have_the_read_noise_of_what_they_hold(case: Case) -> None:
+    """Not that of their target: relative to the conductance, small targets are the noisiest."""
+    base = based(cell={"g_min_uS": 0.0, "read_noise": [FLICKER]})
+    compare(case, case.profile(base), base)
+
+
 @pytest.mark.parametrize(("case", "other"), on_others())
 def test_it_does_so_on_other_devices_too(case: Case, other: str) -> None:
     base = OTHERS[other]

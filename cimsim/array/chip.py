@@ -35,13 +35,14 @@ class ProgrammedCells(NamedTuple):
     """Cells after programming and aging.
 
     Attributes:
-        target_uS, g_uS: targets and conductances in µS, ``[devices, tiles, columns, rows]``.
+        state_uS, g_uS: states and conductances in µS, ``[devices, tiles, columns, rows]``; a state
+            is the target, or what a faulty cell holds.
         wired_uS: effective conductances behind the wires.
         open: cells on an open line, or None.
         scale: the digital scale, ``[tiles, columns, 1]``.
     """
 
-    target_uS: Tensor
+    state_uS: Tensor
     g_uS: Tensor
     wired_uS: Tensor
     open: Tensor | None
@@ -105,6 +106,7 @@ def program_and_age(
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, is_open = in_operation(aged)
+    state_uS, _ = broken_uS(target_uS, cell, array, seed)  # the same draws: of the same cells
     known_uS = None if known is None else known.wired_uS
     wired_uS = _behind_wires(g_uS, profile.wires, mapping, known_uS)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
@@ -118,13 +120,13 @@ def program_and_age(
         with torch.no_grad():
             factor = drift_factor(
                 profile,
-                target_uS,
+                state_uS,
                 (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
                 (g_uS, wired_uS, age_s),
                 cycle_seed(seed, cycle),
             )
         counted = counted * factor
-    return ProgrammedCells(target_uS, g_uS, wired_uS, is_open, counted)
+    return ProgrammedCells(state_uS, g_uS, wired_uS, is_open, counted)
 
 
 def make_chip(
@@ -166,7 +168,7 @@ def make_chip(
     slow = variance = None
     traps: tuple[Traps, ...] = ()
     if read_noise:
-        place = (cells.g_uS, cells.target_uS)
+        place = (cells.g_uS, cells.state_uS)
         writes = Writes.of(cycle, attempts, mapping)
         slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, writes)
         variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))

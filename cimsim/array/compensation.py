@@ -16,7 +16,7 @@ _Moment = tuple[Tensor, Tensor, float]
 
 
 def drift_factor(
-    profile: Profile, target_uS: Tensor, fresh: _Moment, aged: _Moment, seed: int
+    profile: Profile, state_uS: Tensor, fresh: _Moment, aged: _Moment, seed: int
 ) -> Tensor:
     """``sum |before| / sum |now|``, to be multiplied to the digital scale.
 
@@ -30,7 +30,7 @@ def drift_factor(
     for name, (g_uS, wired_uS, age_s) in (("fresh", fresh), ("aged", aged)):
         response = mapping.weights(mapping.relative(wired_uS))
         if array.drift_probe == "measured":
-            at = ReadContext(g_uS, target_uS, profile.cell, age_s, profile.temperature_C)
+            at = ReadContext(g_uS, state_uS, profile.cell, age_s, profile.temperature_C)
             variance = read_variance_uS2(at, sessions=True)
             if variance is not None:
                 variance = mapping.variances(variance)
@@ -39,7 +39,7 @@ def drift_factor(
             response = _probed(response, variance, mapping, array.probe_vectors, seed, name)
         by_column = response.abs().sum(-1, keepdim=True)
         now.append(by_column.sum() if array.drift_compensation == "global" else by_column)
-    return now[0] / now[1].clamp_min(torch.finfo(target_uS.dtype).tiny)
+    return now[0] / now[1].clamp_min(torch.finfo(state_uS.dtype).tiny)
 
 
 def _probed(

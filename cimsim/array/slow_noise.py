@@ -18,7 +18,7 @@ from cimsim.seeds import cycle_seed
 def slow_currents(
     profile: Profile,
     g_uS: Tensor,
-    g_target_uS: Tensor,
+    state_uS: Tensor,
     arriving: Callable[[Tensor, int], Tensor],
     age_s: float,
     seed: int,
@@ -33,7 +33,7 @@ def slow_currents(
 
     Args:
         profile: the profile.
-        g_uS, g_target_uS: cells, ``[devices, tiles, columns, rows]``.
+        g_uS, state_uS: cells and their states, ``[devices, tiles, columns, rows]``.
         arriving: attenuates a current of the cells, to the power of its second argument, by the
             lines.
         age_s: seconds since programming.
@@ -42,7 +42,7 @@ def slow_currents(
         writes: writes of the cells, each of which begins a session of its own.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
-    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
+    at = ReadContext(g_uS, state_uS, cell, age_s, profile.temperature_C)
 
     def changes(cycle: int) -> Iterator[Tensor]:
         for sigma_uS, parts in slow_flicker(at, cycle_seed(seed, cycle), single_use):

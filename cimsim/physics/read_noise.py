@@ -34,7 +34,8 @@ class ReadContext(NamedTuple):
     """Cells that are read.
 
     Attributes:
-        g_uS, g_target_uS: current and target conductances, of one shape.
+        g_uS, g_target_uS: current and target conductances, of one shape; the target of a faulty
+            cell is what it holds.
         cell: their physics.
         age_s: seconds since programming.
         temperature_C: operating temperature.

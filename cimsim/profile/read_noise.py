@@ -72,6 +72,7 @@ class OneOverFReadNoise(FlickerReadNoise):
         L(u) = max(0, ln((u + t_read) / (2 t_read))),    T = t + t0,    s = min(T, t_session)
         slow(t) ~ N(0, 1) once per session;    xi ~ N(0, 1), new for every read
 
+    For a cell that is stuck, ``g_target`` is the conductance at which it is stuck.
     Units: t, t0 and t_session in s, t_read in ns (converted), g in uS, q dimensionless.
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11, 2473 (2020).
     """

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import cimsim
 from cimsim.physics import broken_uS
 from tests.building import device
 
@@ -166,3 +167,18 @@ def test_no_fault_no_change() -> None:
     same, dead = broken(g)
     assert same is g
     assert dead is None
+
+
+def test_the_noise_of_a_stuck_cell_is_that_of_its_conductance() -> None:
+    """PCM stuck at 25 uS instead of 0: ``0.0088 * 25 uS * sqrt(ln(20 s / 500 ns))``, by hand."""
+    layer = torch.nn.Linear(2, 20_000, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([1.0, 0.0]).expand(20_000, 2))
+    quiet = ["cell.programming_noise=[]", "cell.drift=[]", "dac.bits=null", "adc.bits=null"]
+    faults = "cell.faults=[{kind: stuck, at: g_max, rate: 1}]"
+    profile = cimsim.load_profile("pcm-ibm-2020", [faults, "array.columns=20000", *quiet])
+    model = cimsim.program(cimsim.convert(layer, profile).eval(), seed=1)
+    with torch.no_grad():
+        found = model(torch.tensor([[0.0, 1.0]]))[0]  # pairs of equal cells
+    of_one = 0.0088 * math.sqrt(math.log(20.0 / 500e-9))
+    assert found.std().item() == pytest.approx(math.sqrt(2) * of_one, rel=0.03)
