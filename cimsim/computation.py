@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cimsim
 
-COMPUTATION = 4
+COMPUTATION = 5
 """Number of changes since the last release of cimsim after which a trial has other numbers for the
 same weights, profile and chip. Whoever makes such a change raises it; a release resets it to 0."""
 
