@@ -7,6 +7,7 @@ an error if torch is too old.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "DispatchMode",
+    "compiler_is_loaded",
     "cpp_compiler",
     "ddp_needs_all_gradients",
     "exporting",
@@ -69,6 +71,11 @@ def not_compiled(function: Callable[P, T]) -> Callable[P, T]:
         return (disabled if torch.compiler.is_compiling() else function)(*args, **kwargs)
 
     return call
+
+
+def compiler_is_loaded() -> bool:
+    """Return whether this process has imported the compiler, so that a model may be compiled."""
+    return "torch._dynamo" in sys.modules
 
 
 def in_backward() -> bool:

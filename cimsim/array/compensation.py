@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
 from cimsim.physics import ReadContext, read_variance_uS2
-from cimsim.physics.draws import standard_normal, uniform
 from cimsim.profile import Profile
+from cimsim.sampling import standard_normal, uniform
 from cimsim.seeds import generator
 
 _Moment = tuple[Tensor, Tensor, float]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
 from cimsim.physics import telegraph_step_uS
-from cimsim.physics.draws import bernoulli
 from cimsim.profile import CellSpec, TelegraphReadNoise
+from cimsim.sampling import bernoulli
 from cimsim.seeds import generator
 
 _MOST_DRAWS = 1 << 22  # at a time

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.circuits.converters import Converter, bow_steps
-from cimsim.physics.draws import standard_normal
 from cimsim.profile import (
     ADC,
     Bow,
@@ -24,6 +23,7 @@ from cimsim.profile import (
     ReadoutTemperature,
     SarMismatch,
 )
+from cimsim.sampling import standard_normal
 from cimsim.seeds import generator
 
 

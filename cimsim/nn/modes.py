@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from cimsim.nn.forms import Model
+from cimsim.torch_private import compiler_is_loaded
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def evaluating(model: Model) -> Iterator[Model]:
 def uncompiled() -> Iterator[None]:
     """Run compiled models without their compiled code within the block, which changes layers so
     often that torch would compile them again and again, and finally give up."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+    if not compiler_is_loaded():  # nothing is compiled, and the import takes seconds
         yield
         return
     with torch.compiler.set_stance("force_eager"):

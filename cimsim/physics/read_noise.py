@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cimsim.physics.curves import evaluate
-from cimsim.physics.draws import standard_normal, sum_of_normals, uniform
+from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import Part, fast_variance, flicker_variance, slow_parts
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
@@ -24,6 +24,7 @@ from cimsim.profile import (
     TelegraphReadNoise,
     ThermalReadNoise,
 )
+from cimsim.sampling import standard_normal, uniform
 from cimsim.seeds import cycle_seed, generator
 
 _BOLTZMANN_J_PER_K = 1.380649e-23

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.physics.draws import uniform
 from cimsim.profile import ArraySpec, CellSpec, DeadLines, FaultMap, StuckCells
+from cimsim.sampling import uniform
 from cimsim.seeds import generator
 
 
