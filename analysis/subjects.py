@@ -177,6 +177,13 @@ class Subject(ABC):
         """Return training inputs that set the converters' ranges; empty if there are none."""
         return []
 
+    @property
+    def calibration_advice(self) -> str:
+        """What to do if there are no training inputs, for errors."""
+        if self.argument is None:
+            return "pass some training inputs as calibration=…"
+        return f"let {self.argument} return ModelSubject(model, score, calibration=training_inputs)"
+
     def training(self, count: int, device: torch.device | str = "cpu") -> list[Any]:
         """Return at most ``count`` batches of training data, with labels if there are any."""
         return self.calibration(device)[:count]
@@ -367,7 +374,7 @@ class ModelSubject(Subject):
             if analog_layers(self._model)[name].calibrated:
                 raise CimsimError(
                     f"layer '{name}' of {self.name} needs new converter ranges on this profile; "
-                    "pass some training inputs as calibration=…"
+                    f"{self.calibration_advice}"
                 )
             raise CimsimError(
                 f"layer '{name}' of {self.name} is not calibrated; call "

@@ -317,8 +317,8 @@ def recovery(
         evaluation = _changed(subject, evaluation, overrides)
     if not subject.training(1):
         raise CimsimError(
-            f"{subject.name} has no training data to adapt its chips with; pass some batches as "
-            "calibration=…"
+            f"{subject.name} has no training data to adapt its chips with; "
+            f"{subject.calibration_advice}"
         )
 
     def recipe(*chosen: tuple[str, Part]) -> Recipe:

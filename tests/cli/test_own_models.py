@@ -90,6 +90,19 @@ def test_a_subject_or_an_object_is_taken_as_it_is(cimsim: Command, module: str) 
 
 
 @pytest.mark.parametrize(
+    "command", [["adapt"], ["sweep", "--over", "adc.bits=4,8"]], ids=lambda command: command[0]
+)
+def test_without_training_inputs_the_error_says_what_to_return(
+    cimsim: Command, module: str, command: list[str]
+) -> None:
+    name, *options = command
+    code, _, err = cimsim(name, f"{module}:pair", *options, "--chips", 1)
+    assert code == 2
+    wanted = f"let {module}:pair return ModelSubject(model, score, calibration=training_inputs)"
+    assert wanted in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("nothing", "has no 'nothing'"),
