@@ -53,8 +53,9 @@ class ChipInTheLoop(Part):
                 layer.digital = True
             for number, steps in enumerate(shares):
                 layers[number].digital = False
+                programmed = [layer.weight for layer in layers[: number + 1]]
                 behind = [layer.weight for layer in layers[number + 1 :]]
-                parameters = _trainable([*digital_parameters, *behind])
+                parameters = _trainable([*digital_parameters, *behind], programmed)
                 if parameters and steps:
                     train(bench, parameters, self.lr, steps, first=done)
                 done += steps
@@ -80,10 +81,12 @@ def in_order(bench: Bench) -> list[AnalogLayer]:
     return [layers[name] for name in called]
 
 
-def _trainable(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Those that can be trained: leaves, each once, without weights that other tensors compute."""
+def _trainable(tensors: Sequence[Tensor], programmed: Sequence[Tensor]) -> list[Tensor]:
+    """Those that can be trained: leaves, each once, without weights that other tensors compute and
+    those that a ``programmed`` layer shares."""
     unique = {id(tensor): tensor for tensor in tensors if tensor.is_leaf}
-    return list(unique.values())
+    held = set(map(id, programmed))
+    return [tensor for name, tensor in unique.items() if name not in held]
 
 
 def _shares(budget: int, layers: int) -> list[int]:

@@ -137,6 +137,17 @@ def test_fine_tuning_behind_the_chip_leaves_the_first_layer_as_it_is() -> None:
     assert not model[2].digital
 
 
+def test_a_weight_on_the_chip_is_not_trained_for_a_later_layer_that_shares_it() -> None:
+    network = nn.Sequential(nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12), nn.Linear(12, 4))
+    network[2].weight = network[0].weight
+    model = programmed(faulty(), network)
+    shared, last = model[0].weight.clone(), model[3].weight.clone()
+    cimsim.adapt(model, inputs().split(64), "chip-in-the-loop", budget=20)
+    assert model[2].weight is model[0].weight
+    assert torch.equal(model[0].weight, shared)
+    assert not torch.equal(model[3].weight, last)
+
+
 def test_the_chip_in_the_loop_is_fresh_and_ages_afterwards() -> None:
     ages: list[float] = []
     model = cimsim.age(programmed(faulty()), "1 day")
