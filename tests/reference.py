@@ -524,7 +524,7 @@ class Reference:
         cell, wires = self.p.cell, self.p.wires
         if wires is not None and wires.strength and wires.cells == "gated":
             return self._gated(u)
-        loss = self.loss
+        loss = np.where(self.open, 0.0, self.loss)
         i = np.einsum("tvr,dtcr->dtvc", u, self.seen + self.slow * loss)
         if cell.iv is not None and cell.iv.strength:
             full = 1 if self.p.dac.bit_serial else self.dac_levels

@@ -202,6 +202,17 @@ class Case:
                 return replace(self, sets=(*self.sets, (key, changed)))
         return None
 
+    def along(self, other: Case) -> Case | None:
+        """Both settings together; None if they set one key to two values."""
+        sets: Raw = {}
+        for key, value in (*self.needs, *other.needs, *self.sets, *other.sets):
+            known = sets.setdefault(key, value)
+            if known != value and not isinstance(value, list):
+                return None
+            if known != value:
+                sets[key] = [*known, *(each for each in value if each not in known)]
+        return Case(f"{self.name} + {other.name}", (), tuple(sets.items()))
+
     def profile(self, base: Raw, on: bool = True) -> Profile:
         """The device of ``base`` with what is needed, and with the setting if it is ``on``."""
         data = _copied(base)

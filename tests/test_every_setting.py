@@ -7,6 +7,7 @@ later is among them; ``tests/reference.py`` is a second simulator, which shares 
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -356,6 +357,31 @@ def test_it_does_so_on_other_devices_too(case: Case, other: str) -> None:
     fused, plain = (steps(case, True, which, 4, base) for which in ("fused", "numbers"))
     for one, two in zip(fused, plain, strict=True):
         same(one, two, few=0.15)
+
+
+def of_two_effects() -> list[Any]:
+    """Every pair of effects as they are by default: some of them, more in the long tests, and all
+    in the exhaustive ones."""
+    kinds = {f"{place}.{model.model_fields['kind'].default}" for place, model in effect_kinds()}
+    found = []
+    for one, other in itertools.combinations([c for c in CASES if c.name in kinds], 2):
+        both = one.along(other)
+        if both is not None:
+            marks = [pytest.mark.long] if len(found) % 6 == 0 else [pytest.mark.exhaustive]
+            marks = [] if len(found) % 36 == 0 else marks
+            found.append(pytest.param(both, marks=marks, id=both.name))
+    return found
+
+
+@pytest.mark.parametrize("case", of_two_effects())
+def test_two_effects_act_on_each_other_as_their_equations_say(case: Case) -> None:
+    if "cell.iv" in case.name and "cell.read_noise" in case.name:
+        pytest.skip("slow noise follows the current of a cell, fast noise its voltage")
+    try:
+        profile = case.profile(BASE)
+    except ValidationError as error:
+        pytest.skip(f"no such device: {error.errors()[0]['msg']}")
+    compare(case, profile)
 
 
 @pytest.mark.long
