@@ -54,7 +54,7 @@ def show(table: Table) -> None:
     if not console.is_terminal:
         unlimited = console.options.update(width=_UNLIMITED)
         console.width = max(console.width, console.measure(table, options=unlimited).maximum)
-    console.print(table)
+    _put(console, table)
 
 
 def show_sheet(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
@@ -81,7 +81,17 @@ def page(content: RenderableType) -> None:
     if isinstance(content, str):
         say("\n".join(wrapped(content, console.width, split=False)))
     else:
+        _put(console, content)
+
+
+def _put(console: Screen, content: RenderableType) -> None:
+    """Print on ``console``; lines end without spaces if it is not a terminal."""
+    if console.is_terminal:
         console.print(content)
+        return
+    with console.capture() as captured:
+        console.print(content)
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def say(text: str) -> None:

@@ -84,3 +84,15 @@ def test_nothing_of_the_command_line_prints_otherwise() -> None:
         if path.name != "console.py":
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"typer\.echo|\bprint\(|[^.\w]Console\(", text), path
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["profiles", "models", "methods", "doctor", "profiles show pcm-ibm-2020"],
+)
+def test_no_line_of_a_file_ends_with_spaces(cimsim: Command, command: str) -> None:
+    outcome = cimsim(*command.split())
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.out.splitlines()) > 3
+    ends = [line for line in outcome.out.splitlines() if line != line.rstrip()]
+    assert not ends
