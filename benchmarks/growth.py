@@ -1,6 +1,6 @@
 """How memory and time of a training step grow with the model, with an extrapolation.
 
-    python -m benchmarks.growth [--sizes 1,3,10,30,100] [--anew]
+    python -m benchmarks.growth [--sizes 1,3,10,30,100] [--restart]
 
 Measures Adam steps of GPTs with 1 to 100 million parameters on one thread, in float32: digital, on
 ``pcm-ibm-2020`` with a new chip in every forward pass, and the same with every block recomputed in
@@ -10,8 +10,8 @@ to both, and extrapolates them to 1 to 10 billion parameters; tables and figure 
 from extrapolated numbers. At the end, converts a model of 7 billion parameters on the meta device.
 
 Finished measurements are kept in ``benchmarks/results/growth.csv``, so the same command resumes;
-``--anew`` starts again. Writes ``growth.md``, ``growth.png`` and ``.svg`` to the same folder. Linux
-only.
+``--restart`` measures finished sizes again. The command writes ``growth.md``, ``growth.png`` and
+``growth.svg`` to the same folder. Linux only.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def main() -> None:
     """Measure, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default=",".join(map(str, SHAPES)), help="millions")
-    parser.add_argument("--anew", action="store_true", help="measure finished sizes again")
+    parser.add_argument("--restart", action="store_true", help="measure finished sizes again")
     parser.add_argument("--one", nargs="+", metavar="MILLIONS ARM WINDOWS", help="internal")
     parser.add_argument("--convert", action="store_true", help="internal")
     given = parser.parse_args()
@@ -115,7 +115,7 @@ def main() -> None:
     elif given.convert:
         print(json.dumps(conversion()))
     else:
-        rows = measured([int(size) for size in given.sizes.split(",")], given.anew)
+        rows = measured([int(size) for size in given.sizes.split(",")], given.restart)
         converted = json.loads(_child("--convert"))
         laws = {arm: Law.of([row for row in rows if row.arm == arm], arm) for arm in ARMS}
         save(draw(rows, laws), RESULTS / "growth.png")
@@ -124,10 +124,10 @@ def main() -> None:
         print(text)
 
 
-def measured(sizes: list[int], anew: bool) -> list[Row]:
+def measured(sizes: list[int], restart: bool) -> list[Row]:
     """Every arm at every size and batch; those in the file are not measured again."""
     path = RESULTS / "growth.csv"
-    rows = [] if anew or not path.is_file() else _read(path)
+    rows = [] if restart or not path.is_file() else _read(path)
     for millions in sizes:
         for arm in ARMS:
             have = {row.tokens for row in rows if (row.millions, row.arm) == (millions, arm)}

@@ -25,6 +25,7 @@ from cimsim import kernels
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile
 from tests import reference
+from tests.building import ONE_OVER_F, SOURCE
 from tests.reference import Numbers, Reference
 from tests.schema import Case, cases, effect_kinds
 
@@ -317,22 +318,12 @@ def on_others() -> list[Any]:
     ]
 
 
-FLICKER = {
-    "kind": "one-over-f",
-    "t0_s": 20.0,
-    "t_read_ns": 250.0,
-    "g_ref_uS": 25.0,
-    "q": {"kind": "capped-power", "coefficient": 0.0088, "exponent": -0.65, "max": 0.2},
-    "source": "pcm-ibm-2020",
-}
-
-
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.name.startswith("cell.faults.")], ids=lambda c: c.name
 )
 def test_faulty_cells_have_the_read_noise_of_what_they_hold(case: Case) -> None:
     """Not that of their target: relative to the conductance, small targets are the noisiest."""
-    base = based(cell={"g_min_uS": 0.0, "read_noise": [FLICKER]})
+    base = based(cell={"g_min_uS": 0.0, "read_noise": [ONE_OVER_F | {"source": SOURCE}]})
     compare(case, case.profile(base), base)
 
 

@@ -159,7 +159,7 @@ class Bench:
         if isinstance(batch, Mapping) and "labels" in batch:
             return moved(batch["labels"], device)
         if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[1], Tensor):
-            return batch[1].to(device)
+            return moved(batch[1], device)
         raise CimsimError(
             f"{VERB}: batch {number} has no labels to learn from; pass batches (inputs, labels), "
             "or leave out teacher='labels' to learn from the digital model's outputs"
@@ -174,7 +174,7 @@ class Counts:
         self._used = False
 
     def counted(self, forward: Forward) -> Forward:
-        """``forward``, each call of which is one batch, whatever it calls."""
+        """Return ``forward`` with a count of one batch for each call."""
 
         def run(model: nn.Module, batch: Any) -> object:
             outputs = forward(model, batch)

@@ -106,7 +106,7 @@ def program_and_age(
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, is_open = in_operation(aged)
-    state_uS, _ = broken_uS(target_uS, cell, array, seed)  # the same draws: of the same cells
+    state_uS, _ = broken_uS(target_uS, cell, array, seed)  # the seed gives the same faults
     known_uS = None if known is None else known.wired_uS
     wired_uS = _behind_wires(g_uS, profile.wires, mapping, known_uS)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)

@@ -99,7 +99,7 @@ class ColumnDenoiser(nn.Module):
         if self.momentum is None:
             self._vectors += vectors
             self.seen += self._vectors >= _FEWEST
-            share = torch.tensor(vectors / self._vectors, dtype=torch.float32, device="cpu")
+            share: Tensor | float = vectors / self._vectors
         else:
             self.seen += 1
             first = torch.ones_like(self.statistics[0, 0])

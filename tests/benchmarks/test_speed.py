@@ -57,7 +57,7 @@ def test_scaling_is_measured_and_drawn() -> None:
     assert len(scaling.draw(rows).axes) == 4
 
 
-def test_missing_peers_are_told(capsys) -> None:  # type: ignore[no-untyped-def]
+def test_missing_peers_are_reported(capsys) -> None:  # type: ignore[no-untyped-def]
     found = dict(peers.models(mlp((4, 4)), torch.rand(2, 4)))
-    told = capsys.readouterr().err
-    assert len(found) + told.count("is not installed: skipped") == 4
+    messages = capsys.readouterr().err
+    assert len(found) + messages.count("is not installed: skipped") == 4

@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_named(model: nn.Module, batches: Any, message: s
 
 
 @pytest.mark.gpu
-def test_batches_aremoved_to_the_model() -> None:
+def test_batches_are_moved_to_the_model() -> None:
     model = cimsim.convert(Two(), "pcm-ibm-2020").cuda()
     loader = DataLoader([{"x": x, "y": x} for x in X], 4, pin_memory=True)
     cimsim.calibrate(model, loader)
