@@ -1,4 +1,4 @@
-"""Fashion-MNIST on chips of phase-change memory: digital, standard and noise-aware training.
+"""Fashion-MNIST on two chips: digital, standard, fake-quantized and noise-aware training.
 
     python -m benchmarks.fashion_mnist --data-dir DIR [--seeds 0,1,2] [--chips 10]
         [--runs runs/fashion_mnist]
@@ -14,22 +14,23 @@ of them trained in full.
 
 from __future__ import annotations
 
-from benchmarks.default import METHODS, QUANTIZED, STANDARD
+from benchmarks.default import METHODS, PROFILES, QUANTIZED, STANDARD
 from benchmarks.fair import Comparison, Task
 from benchmarks.fair_page import main
 
 COMPARISON = Comparison(
     name="fashion_mnist",
-    title="Fashion-MNIST, 493,642-parameter CNN, PCM chip",
+    title="Fashion-MNIST, 493,642-parameter CNN, phase-change memory and narrow readout",
     intro=" ".join((__doc__ or "").split("\n\n")[2].split()),
     tasks={"fashion-mnist-cnn": Task({"data": "fashion-mnist", "model": "cnn", "epochs": 8})},
-    profiles={"pcm-ibm-2020": {}},
+    profiles={name: PROFILES[name] for name in ("pcm-ibm-2020", "narrow readout")},
     methods={
         "default": [{}],
         "digital": [{"method": "digital"}],
         "standard, published": STANDARD[:1],
         "standard, tuned": STANDARD,
         "fake-quantized, tuned": QUANTIZED,
+        "rule C": METHODS["rule C"],
         "noise auto": METHODS["noise auto"],
     },
     ours="default",

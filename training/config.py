@@ -242,6 +242,16 @@ class TrainConfig(BaseModel):
                         raise ValueError(f"{name} applies to noise '{AUTO}' only; leave it out")
         return given
 
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _number_or_auto(cls, noise: Any) -> Any:
+        if isinstance(noise, str):
+            try:
+                return float(noise)
+            except ValueError:
+                raise ValueError(f"must be a number or '{AUTO}'") from None
+        return noise
+
     @field_serializer("noise")
     def _written(self, noise: float) -> float | str:
         return AUTO if self.searches else noise
