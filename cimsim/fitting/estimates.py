@@ -20,6 +20,10 @@ from cimsim.fitting.types import Indices, Numbers
 
 # A smaller effect on the spread is not reported.
 _NEARLY = 0.95
+# A correlation of changes with programming errors counts beyond this many standard errors.
+_CORRELATED = 3.0
+# A spread that shrinks by fewer standard errors is not reported.
+_SHRINKS = 2.0
 
 
 class Estimate(NamedTuple):
@@ -84,6 +88,19 @@ class _Group(NamedTuple):
     freedom: float
 
 
+class _Moved(NamedTuple):
+    """Change of the cells of one target until a later time.
+
+    Its mean, its variance (None unless enough cells were measured both times), the growth of the
+    variance between cells, and the correlation with the error of programming in standard errors.
+    """
+
+    mean: Estimate
+    variance: Estimate | None
+    growth: Estimate
+    correlation: float
+
+
 class _Read(NamedTuple):
     """Spread of reads at a mean conductance."""
 
@@ -146,8 +163,11 @@ def _estimated(measurements: Measurements) -> DeviceFit:
 
     With names of cells, the spread of drift is that of the changes of single cells. Without names,
     it is the growth of the variance between cells, which misses changes that cancel, and the error
-    of the mean change is overestimated because cells cannot be paired.
+    of the mean change is overestimated because cells cannot be paired. With names, too, it is the
+    growth if changes are correlated with the errors in the first reads: tabulated drift is
+    independent of them, so that variances add up.
     """
+    named = measurements.cell is not None
     groups = {place: _group(measurements, rows) for place, rows in measurements.places().items()}
     targets, times = (sorted(set(part)) for part in zip(*groups, strict=True))
     read = _reads(groups, targets, times)
@@ -158,21 +178,24 @@ def _estimated(measurements: Measurements) -> DeviceFit:
     sigma = tuple(
         _root(_variance(error, noise[place])) for error, place in zip(errors, fresh, strict=True)
     )
+    moved = {
+        (target, time): _moved(
+            groups[first], groups[target, time], noise[first], noise[target, time], named
+        )
+        for first, target in zip(fresh, targets, strict=True)
+        for time in times[1:]
+    }
+    correlated = any(_correlated([moved[target, time] for target in targets]) for time in times[1:])
     changes = []
     for time in times[1:]:
-        later = [(target, time) for target in targets]
-        shift, spread = zip(
-            *(
-                _change(groups[a], groups[b], noise[a], noise[b], measurements.cell is not None)
-                for a, b in zip(fresh, later, strict=True)
-            ),
-            strict=True,
-        )
+        shift = tuple(moved[target, time].mean for target in targets)
+        spread = tuple(_root(_added(moved[target, time], correlated)) for target in targets)
         changes.append(Change(time, shift, spread))
-    notes = _notes(measurements, len(times), len(read), len(targets))
+    notes = _notes(measurements, len(times), len(read), len(targets), correlated)
     notes += _note_on_hidden(
         [place[0] for place, s in zip(fresh, sigma, strict=True) if not s.value and noise[place]]
     )
+    notes += _notes_on_growth(moved, dict(zip(targets, sigma, strict=True)), correlated)
     if (groups[fresh[0]].mean_uS < targets[0]).any():
         notes += notes_on_lowest(targets[0], bias[0].value, sigma[0].value)
     return DeviceFit(
@@ -217,18 +240,46 @@ def _root(variance: Estimate) -> Estimate:
     return Estimate(value, math.sqrt(variance.error) / 2)
 
 
-def _change(
+def _moved(
     before: _Group, now: _Group, noise_before: float, noise_now: float, named: bool
-) -> tuple[Estimate, Estimate]:
-    """Return mean and spread of the change, by single cells if enough were measured both times."""
+) -> _Moved:
+    """Return the change between two times, by single cells if enough were measured both times."""
     if named:
         both, at_first, at_now = np.intersect1d(before.cell, now.cell, return_indices=True)
         if len(both) >= FEWEST_CELLS:
-            moved = now.mean_uS[at_now] - before.mean_uS[at_first]
-            return _mean(moved), _root(_variance(moved, noise_before + noise_now))
+            cells = before.mean_uS[at_first], now.mean_uS[at_now]
+            return _moved_cells(*cells, noise_before, noise_now)
     first, later = _mean(before.mean_uS), _mean(now.mean_uS)
     narrow, wide = _variance(before.mean_uS, noise_before), _variance(now.mean_uS, noise_now)
-    return _difference(later, first), _root(_difference(wide, narrow))
+    return _Moved(_difference(later, first), None, _difference(wide, narrow), 0.0)
+
+
+def _moved_cells(first: Numbers, later: Numbers, noise_before: float, noise_now: float) -> _Moved:
+    """Return the change of single cells from ``first`` to ``later``, in uS.
+
+    The variance of reads is in both the first value and the change, with opposite signs.
+    """
+    change, freedom = later - first, len(first) - 1
+    (of_first, joint), (_, of_later) = np.cov(first, later)
+    growth = Estimate(
+        float(of_later - of_first) - noise_now + noise_before,
+        math.sqrt(2 / freedom * max(0.0, of_later**2 + of_first**2 - 2 * joint**2)),
+    )
+    error = math.sqrt(of_first * float(change.var(ddof=1)) / freedom)
+    correlation = float(joint - of_first + noise_before) / error if error else 0.0
+    variance = _variance(change, noise_before + noise_now)
+    return _Moved(_mean(change), variance, growth, correlation)
+
+
+def _correlated(moved: list[_Moved]) -> bool:
+    """Return whether changes until one time are correlated with programming errors."""
+    total = sum(each.correlation for each in moved)
+    return abs(total) > _CORRELATED * math.sqrt(len(moved))
+
+
+def _added(moved: _Moved, correlated: bool) -> Estimate:
+    """Return the variance that an independent change adds to that between cells."""
+    return moved.growth if correlated or moved.variance is None else moved.variance
 
 
 def _difference(of: Estimate, less: Estimate) -> Estimate:
@@ -272,7 +323,9 @@ def _variance_of_means(group: _Group, read: list[_Read]) -> float:
     return variance * float((1 / group.reads).mean())
 
 
-def _notes(measurements: Measurements, times: int, reads: int, targets: int) -> list[str]:
+def _notes(
+    measurements: Measurements, times: int, reads: int, targets: int, correlated: bool
+) -> list[str]:
     notes = []
     named = measurements.cell is not None
     if times == 1:
@@ -282,7 +335,8 @@ def _notes(measurements: Measurements, times: int, reads: int, targets: int) -> 
             "Cells have no names, so the spread of drift is the growth of the spread between cells."
         )
     if not reads:
-        drift = ", and twice its variance is part of the drift" if named and times > 1 else ""
+        by_change = named and times > 1 and not correlated
+        drift = ", and twice its variance is part of the drift" if by_change else ""
         notes.append(
             f"Read noise was not measured: fewer than {FEWEST_CELLS} reads repeat a read of the "
             f"same cell and time. It is part of the programming spread{drift}."
@@ -305,6 +359,37 @@ def _note_on_hidden(targets: list[float]) -> list[str]:
         "profile. Check for invalid reads (a number that an instrument writes for a missing value, "
         "a first read that always deviates), or read each cell more often."
     ]
+
+
+def _notes_on_growth(
+    moved: dict[tuple[float, float], _Moved], sigma_uS: dict[float, Estimate], correlated: bool
+) -> list[str]:
+    """Return notes on changes that depend on programming errors, and on spreads that shrink."""
+    notes = []
+    if correlated:
+        notes.append(
+            "The changes of cells are correlated with their errors in the first reads, but "
+            "tabulated drift is independent of them: its spread is the growth of the spread "
+            "between cells, so that the simulation has the measured spread at each age."
+        )
+    shrunk = {
+        place: math.sqrt(max(0.0, sigma_uS[place[0]].value ** 2 + each.growth.value))
+        for place, each in moved.items()
+        if _added(each, correlated) is each.growth
+        and sigma_uS[place[0]].value
+        and each.growth.value < -_SHRINKS * each.growth.error
+    }
+    if shrunk:
+        (target, time), now = min(
+            shrunk.items(), key=lambda item: item[1] / sigma_uS[item[0][0]].value
+        )
+        at = ", ".join(f"{target:g}" for target in sorted({place[0] for place in shrunk}))
+        notes.append(
+            f"The spread between cells shrinks with age at {at} µS (from "
+            f"{sigma_uS[target].value:.3g} to {now:.3g} µS at {target:g} µS after {time:g} s), but "
+            "tabulated drift only adds spread: simulated cells keep the programming spread there."
+        )
+    return notes
 
 
 def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:

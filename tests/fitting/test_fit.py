@@ -82,6 +82,38 @@ def test_unnamed_cells_give_the_same_means_and_the_growth_of_the_spread(tmp_path
         assert day.sigma_uS[i].value == pytest.approx(grown, abs=4 * day.sigma_uS[i].error)
 
 
+@pytest.mark.parametrize("reads", [1, 4])
+def test_cells_that_drift_in_proportion_keep_their_measured_spread(
+    tmp_path: Path, reads: int
+) -> None:
+    """A cell that decays by a factor also loses a part of its programming error."""
+    table = truth.proportional(5, cells=1000, reads=reads)
+    fit = fit_device(read_measurements(truth.write(tmp_path / "m.csv", table)))
+    assert any("correlated with their errors in the first reads" in note for note in fit.notes)
+    assert not any("part of the drift" in note for note in fit.notes)
+    cell = build_profile("mine", fit, LIKE, "m.csv").cell
+    for g in truth.TARGETS[1:]:
+        target = torch.full((20_000,), g, dtype=torch.float64)
+        fresh = programmed_uS(target, cell, seed=0)
+        for time in truth.TIMES:
+            at_once = table[(table[:, 0] == g) & (table[:, 2] == time)]
+            of_cells = at_once[:, 1].reshape(reads, -1).mean(0)
+            measured = of_cells.var(ddof=1) - (reads > 1) * truth.read_sigma(g) ** 2 / reads
+            simulated = aged_uS(fresh, target, cell, time, seed=0)
+            assert simulated.mean() == pytest.approx(of_cells.mean(), rel=0.002)
+            assert simulated.std() == pytest.approx(np.sqrt(measured), rel=0.03), (g, time)
+
+
+@pytest.mark.parametrize("columns", ["tmt", "tmtcr"])
+def test_a_spread_that_shrinks_with_age_is_noted(tmp_path: Path, columns: str) -> None:
+    path = truth.write(tmp_path / "m.csv", truth.proportional(5, cells=1000), columns)
+    fit = fit_device(read_measurements(path))
+    (note,) = (note for note in fit.notes if "shrinks with age" in note)
+    assert "at 2 µS (from 0.3" in note
+    assert "after 86400 s" in note
+    assert [change.sigma_uS[0].value for change in fit.changes] == [0.0, 0.0]
+
+
 def test_the_profile_says_what_was_fitted(tmp_path: Path) -> None:
     fit = fitted(tmp_path)
     profile = build_profile("mine", fit, LIKE, "m.csv", "ReRAM")

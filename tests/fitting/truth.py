@@ -56,3 +56,20 @@ def write(path: Path, table: NDArray[np.float64], columns: str = "tmtcr") -> Pat
     lines += [",".join(f"{value:.9g}" for value in row[chosen]) for row in table]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def proportional(seed: int, cells: int = 100, reads: int = 4) -> NDArray[np.float64]:
+    """As :func:`rows`, with a power law that scales the whole conductance, errors included."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for index, g in enumerate(TARGETS):
+        written = g + sigma(g) * rng.normal(size=cells)
+        exponent = 0.04 + 0.01 * rng.normal(size=cells)
+        for time in TIMES:
+            now = written * time**-exponent
+            for read in range(reads):
+                values = now + read_sigma(g) * rng.normal(size=cells)
+                cell = index * cells + np.arange(cells)
+                columns = (np.full(cells, g), values, np.full(cells, time), cell)
+                found.append(np.stack((*columns, np.full(cells, float(read))), axis=1))
+    return np.concatenate(found)
