@@ -235,7 +235,9 @@ def test_conditions_without_a_search_are_refused() -> None:
     with pytest.raises(CimsimError, match="a search needs noise 'auto', not 1"):
         search(make_config(profile="ideal"), Path("nowhere"))
     for noise in ("Auto", "", "2 dB"):
-        with pytest.raises(CimsimError, match=rf"noise: must be a number or 'auto' \(got '{noise}'"):
+        with pytest.raises(
+            CimsimError, match=rf"noise: must be a number or 'auto' \(got '{noise}'"
+        ):
             make_config(profile="ideal", noise=noise)
     with pytest.raises(CimsimError, match=r"choose it with cimsim\.runs\.search"):
         fit(auto(), Path("nowhere"))
