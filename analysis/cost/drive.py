@@ -35,13 +35,14 @@ class Drive:
     ones: Tensor
 
     @classmethod
-    def mean(cls, drives: Sequence[Drive]) -> Drive | None:
-        """Average over calls with equal numbers of vectors; None if there were none."""
+    def mean(cls, drives: Sequence[tuple[Drive, int]]) -> Drive | None:
+        """Average over calls, each with its number of vectors; None if there were none."""
         if not drives:
             return None
+        total = sum(vectors for _, vectors in drives)
         return cls(
             *(
-                torch.stack([getattr(drive, part.name) for drive in drives]).mean(0)
+                torch.stack([getattr(drive, part.name) * n for drive, n in drives]).sum(0) / total
                 for part in fields(cls)
             )
         )

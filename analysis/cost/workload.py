@@ -91,7 +91,7 @@ class _Calls:
     inputs: int = 0
     outputs: int = 0
     flops: int = 0
-    drives: list[Drive] = field(default_factory=list)
+    drives: list[tuple[Drive, int]] = field(default_factory=list)
     nonnegative: bool = True
 
 
@@ -200,9 +200,10 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Calls]
             vectors = module.vectors(next(value for value in given if isinstance(value, Tensor)))
             tiling, outputs = module.array.tiling, _weight_shape(module)[0]
             shape = tiling.output_shape_of(tuple(vectors.shape), outputs)
-            entry.vectors += math.prod(shape) // outputs
-            if not vectors.is_meta and not module.weight.is_meta:
-                entry.drives.append(drive_of(module, vectors))
+            count = math.prod(shape) // outputs
+            entry.vectors += count
+            if count and not vectors.is_meta and not module.weight.is_meta:
+                entry.drives.append((drive_of(module, vectors), count))
                 entry.nonnegative &= nonnegative(module, vectors)
             aside += flops() - now
 

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import astuple
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -209,6 +210,31 @@ def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(
     seen = array.tiling.row_inputs(drive).square().sum(1)  # [tiles, rows]
     total_uS = (seen * cells.g_uS.sum((0, 2))).sum() / 2  # of one input
     assert found.energy_pJ.array == pytest.approx(float(total_uS) * 0.25 * 4.0 * 1e-3, rel=1e-4)
+
+
+def test_calls_count_by_their_vectors() -> None:
+    """A layer that is called with 6 vectors per input, and then with a single larger one."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return cast(torch.Tensor, self.layer(x).sum(1) + self.layer(3 * x[:, :1]).sum(1))
+
+    device = load_profile("pcm-ibm-2020", {"cell.programming_noise": []})
+    torch.manual_seed(0)
+    x = torch.rand(4, 6, 5) - 0.3
+    model = cimsim.calibrate(cimsim.convert(Twice(), device), [x])
+    layer = cast(AnalogLayer, model.layer)
+    u = torch.cat([x.reshape(-1, 5), 3 * x[:, 0]]) / layer.dac_range
+    weight = layer.weight.detach().abs()
+    g_uS = 25 * weight / weight.amax(1, keepdim=True)
+    cells_fJ = (u.clamp(-1, 1).square() @ g_uS.T).sum() / 4 * 0.2**2 * 250
+    prices = cost_of(model, x).prices
+    (cells_pJ,) = (p.amount for p in prices if (p.quantity, p.price) == ("energy", "cell read"))
+    assert cells_pJ == pytest.approx(float(cells_fJ) * 1e-3, rel=1e-5)
 
 
 def test_many_devices_for_one_pass() -> None:
