@@ -25,11 +25,12 @@ REQUIRED = ("g_target_uS", "g_measured_uS", "time_s")
 OPTIONAL = ("cell", "read", "programmed", "date")
 ROLES = (*REQUIRED, *OPTIONAL)
 
-# G [S], G / S, G in S.
+# G [S], G / S, G in S, G_%.
 _WITH_UNIT = (
     r"(.*?)\s*[\[({<]\s*([^\])}>]*)\s*[\])}>]",
     r"(.*\S)\s*/\s*(\S+)",
     r"(.*\S)\s+in\s+(\S+)",
+    r"(.*?)[\s_]*(%)",
 )
 _KNOWN_AS = {
     "g_target_uS": (
@@ -262,7 +263,8 @@ def _with_unit(
     if unit is None and other and role.startswith("g_"):
         issues.add(
             f"the column {quoted(column.header)} is in {other}, but {role} is a conductance; "
-            "convert it to siemens first (1 / resistance, or current / voltage)"
+            "convert it to siemens first (1 / resistance, current / voltage, or percent of a "
+            "conductance)"
         )
     return replace(column, unit=unit)
 
@@ -289,7 +291,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _other_unit_in(name: str) -> str:
-    """Return a unit of resistance, current or voltage in a header; empty without one."""
+    """Return a unit of another quantity, or percent, in a header; empty without one."""
     stem, unit = _split(name)
     words = _words(stem)
     unit = unit or (words[-1] if len(words) > 1 else "")

@@ -20,7 +20,7 @@ _LIKE_SECONDS = {
     **{"hr": "h", "hrs": "h", "hour": "h", "hours": "h"},
     **{"day": "d", "days": "d", "week": "w", "weeks": "w"},
 }
-_OTHER = re.compile(r"[TGMkmunp]?(ohms?|Ohms?|\u03a9|\u2126|A|V)")
+_OTHER = re.compile(r"[TGMkmunp]?(ohms?|Ohms?|\u03a9|\u2126|A|V)|%")
 
 
 class Unit(NamedTuple):
@@ -61,10 +61,10 @@ def is_unit(text: str) -> bool:
 
 
 def is_other_unit(text: str) -> bool:
-    """Return whether a text is a unit of resistance, current or voltage.
+    """Return whether a text is a unit of resistance, current or voltage, or percent.
 
-    >>> is_other_unit("kOhm"), is_other_unit("[nA]"), is_other_unit("uS")
-    (True, True, False)
+    >>> is_other_unit("kOhm"), is_other_unit("[nA]"), is_other_unit("%"), is_other_unit("uS")
+    (True, True, True, False)
     """
     return _OTHER.fullmatch(_word(text)) is not None
 

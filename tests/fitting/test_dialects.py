@@ -595,6 +595,14 @@ def test_what_is_no_conductance_is_not_taken_for_one(tmp_path: Path, other: str)
         read_measurements(path, Reading(columns={"g_measured_uS": other}))
 
 
+@pytest.mark.parametrize("target", ["G target [%]", "g_target (%)", "g_target_%", "target / %"])
+def test_percent_is_no_conductance(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(HEADER.replace("g_target_uS", target) + lines_of(plain))
+    with pytest.raises(CimsimError, match="is in %, but g_target_uS is a conductance; convert it"):
+        read_measurements(path)
+
+
 def test_a_row_of_units_that_are_no_siemens(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     header = "g_target,conductance,time,cell,read\nuS,kOhm,s,,\n"
