@@ -38,8 +38,8 @@ NAME = "map"
 FOLDER = "maps"
 SQUARES = "cells"
 """The name (``gid``) of the centers of the figure's squares, row by row from below."""
-_POINTS_BELOW = (0.01, 0.05)
-_TIMES_ABOVE = (1.1, 2.0)
+_WORSE_BY = (1.0, 5.0)
+_WORSE_BY_IF_LOW = (10.0, 100.0)
 
 
 class MapOptions(Options):
@@ -67,7 +67,7 @@ class MapOptions(Options):
         None,
         "Contour levels, such as 90,92.",
         metavar="M,M,…",
-        default_text="1 and 5 points below digital, or 1.1 and 2 times it",
+        default_text="1 and 5 points or percent below digital, or 1.1 and 2 times it",
         in_name=False,
     )
 
@@ -200,7 +200,8 @@ def metric_map(
         x, y: the axes.
         evaluation: on which chips.
         lines: metrics of the contours, as they are printed (percent of accuracy); by default 1 and
-            5 points of accuracy below digital, or 1.1 and 2 times a metric that should be low.
+            5 points of accuracy (or percent of another metric) below digital, or 1.1 and 2 times a
+            metric that should be low.
 
     Raises:
         CimsimError: if both axes are the same, or as
@@ -262,9 +263,9 @@ def _ordered(axis: Axis) -> tuple[Level, ...]:
 
 
 def _usual_lines(facts: Facts) -> list[float]:
-    if facts.measured.falls:
-        return [factor * facts.digital for factor in _TIMES_ABOVE]
-    return [facts.digital - points for points in _POINTS_BELOW]
+    metric = facts.measured
+    amounts = _WORSE_BY_IF_LOW if metric.falls else _WORSE_BY
+    return [metric.worse_by(facts.digital, amount) for amount in amounts]
 
 
 def _crossings(

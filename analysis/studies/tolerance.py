@@ -1,8 +1,8 @@
 """Tolerance: the largest level at which a trained model stays close to the digital one.
 
-The limit is the digital metric less ``within`` points of accuracy, or, for metrics that fall, the
-digital metric times ``1 + within / 100``. Every level is evaluated on the same chips. See
-:mod:`cimsim.analysis.sweeps.threshold` for the search and its interval.
+The limit is the digital metric less ``within`` points of accuracy; for metrics that are not in
+percent, it is ``within`` percent worse than the digital metric. Every level is evaluated on the
+same chips. See :mod:`cimsim.analysis.sweeps.threshold` for the search and its interval.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class ToleranceOptions(Options):
         metavar="AXIS",
         in_name=False,
     )
-    within: float = option(1.0, "Allowed loss: points of accuracy, or percent of perplexity.", ge=0)
+    within: float = option(
+        1.0, "Allowed loss: points of accuracy, or percent of another metric.", ge=0
+    )
     start: str | None = option(
         None,
         "First level of the range.",
@@ -90,7 +92,7 @@ class Tolerance(StudyResult):
     """The largest level of ``axis`` that one subject tolerates.
 
     Attributes:
-        within: points of accuracy, or percent of a metric that should be low.
+        within: points of accuracy, or percent of another metric.
         limit: the metric that the mean must keep.
         start, stop: the range that was searched.
         level, holds, low, high: as in :class:`cimsim.analysis.sweeps.threshold.Threshold`.
@@ -138,7 +140,7 @@ class Tolerance(StudyResult):
     @property
     def allowed(self) -> str:
         """The tolerated loss with its unit."""
-        if self.facts.measured.falls:
+        if self.facts.measured.unit != "%":
             return f"{self.within:g} %"
         return f"{self.within:g} point{'' if self.within == 1 else 's'}"
 
@@ -256,7 +258,7 @@ def tolerance(
     Args:
         subject: what to evaluate.
         key: key of the axis.
-        within: points of accuracy, or percent of a metric that should be low.
+        within: points of accuracy, or percent of another metric.
         evaluation: on which chips.
         start, stop: ends of the range, as levels are written; noise, time and bits have defaults.
             Only whole numbers are evaluated where the profile accepts no others.
@@ -271,8 +273,7 @@ def tolerance(
     metric.require_loss(within, "the tolerated loss")
     span = range_of(key, start, stop, evaluation.assignment(subject).profile)
     digital = evaluation.digital(subject)
-    change = within / 100
-    limit = digital * (1 + change) if metric.falls else digital - change
+    limit = metric.worse_by(digital, within)
     sweeps: list[Sweep] = []
     evaluated: set[float] = set()
 

@@ -139,6 +139,16 @@ class Metric:
             allowed = "from 0 to 100 points" if self.unit == "%" else "0 or more"
             raise CimsimError(f"{what} must be {allowed}, not {number:g}")
 
+    def worse_by(self, value: float, amount: float) -> float:
+        """Return the metric that is ``amount`` worse than ``value``: points of a metric in %, and
+        percent of ``value`` for any other metric.
+
+        >>> ACCURACY.worse_by(0.9, 5), METRICS["loss"].worse_by(2.0, 5)
+        (0.85, 2.1)
+        """
+        change = amount / self.factor if self.unit == "%" else abs(value) * amount / 100
+        return value + change if self.falls else value - change
+
     def lost(self, before: float, after: float) -> float:
         """Return by how much ``after`` is worse than ``before``."""
         return after - before if self.falls else before - after

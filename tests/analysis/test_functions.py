@@ -121,6 +121,36 @@ def test_every_study_takes_a_model_and_a_score(model: nn.Module, loader: DataLoa
     }
 
 
+@pytest.mark.parametrize(
+    ("offset", "metric", "limit", "lines"),
+    [
+        (100.0, "score:max", 97.0, [99.0, 95.0]),
+        (-100.0, "score:max", -103.0, [-101.0, -105.0]),
+        (100.0, "score:min", 103.0, [110.0, 200.0]),
+        (-100.0, "score:min", -97.0, [-90.0, 0.0]),
+    ],
+)
+def test_a_loss_of_a_score_of_any_size_and_sign_is_in_percent_of_it(
+    model: nn.Module, offset: float, metric: str, limit: float, lines: list[float]
+) -> None:
+    """The digital score is ``offset``, and that of a chip is worse by its output's mean error."""
+    ideal = cimsim.to_digital(model).eval()(X[:50])
+    worse = -1.0 if metric.endswith("max") else 1.0
+
+    def score(net: nn.Module) -> float:
+        with torch.no_grad():
+            return offset + worse * float((net(X[:50]) - ideal).abs().mean())
+
+    found = cimsim.tolerance(
+        model, score, metric=metric, over="noise", within=3.0, stop="1", chips=1
+    )
+    assert found.limit == pytest.approx(limit)
+    assert found.holds
+    assert f"stays within 3 % of the digital {offset:.2f} from" in found.answer
+    seen = cimsim.heat_map(model, score, metric=metric, x="noise=0,1", y="time=1s,1h", chips=1)
+    assert [line.value for line in seen.lines] == pytest.approx(lines, abs=1e-9)
+
+
 def test_several_models_have_names_and_curves(
     model: nn.Module, loader: DataLoader[Any], tmp_path: Path
 ) -> None:
