@@ -29,6 +29,7 @@ from cimsim.analysis.scoring import (
 )
 from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Scores
 from cimsim.errors import CimsimError, CimsimWarning
+from cimsim.layer_options import parse_layers
 from cimsim.nn import (
     Assignment,
     Signals,
@@ -221,9 +222,16 @@ class Subject(ABC):
             )
         self.folder = folder
 
-    def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
-        """The call of :func:`cimsim.convert` that puts the model on its profile, but ``layers``."""
-        return convert_call(repr(self.assignment.profile.name), layers)
+    def convert_call(
+        self, layers: Mapping[str, Mapping[str, Any]], on: Assignment | None = None
+    ) -> str:
+        """The call of :func:`cimsim.convert` that puts the model on ``on`` (None: its own profiles)
+        with other settings for ``layers``."""
+        assigned = on or self.assignment
+        own = {name: _settings_of(each, assigned.profile) for name, each in assigned.layers}
+        kept = [name for name in self.digital_layers if name not in own]
+        profile = profile_call(assigned.profile.name, assigned.profile.overrides)
+        return convert_call(profile, merged_settings(own, layers), kept)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -486,6 +494,34 @@ class ModelSubject(Subject):
 def _first(entry: Any, count: int, device: torch.device | str) -> Any:
     """The first ``count`` samples of an entry of a batch; other objects stay as they are."""
     return entry[:count].to(device) if isinstance(entry, Tensor) and entry.dim() else entry
+
+
+def merged_settings(
+    own: Mapping[str, Mapping[str, Any]], layers: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Settings ``own`` of layers, changed by ``layers``; a digital layer has no others."""
+    merged = dict(own)
+    for name, settings in layers.items():
+        before = merged.pop(name, {})
+        merged[name] = settings if "digital" in settings else {**before, **settings}
+    return merged
+
+
+def _settings_of(profile: Profile | None, common: Profile) -> dict[str, Any]:
+    """Settings of a layer that put it on ``profile`` if all others are on ``common``."""
+    if profile is None:
+        return {"digital": True}
+    words = [text for text in profile.overrides if text not in common.overrides]
+    if profile.name != common.name or not words or not {*common.overrides} <= {*profile.overrides}:
+        words = [f"profile={profile.name}", *profile.overrides]
+    return parse_layers([f"*:{','.join(words)}"])["*"]
+
+
+def profile_call(name: str, overrides: Iterable[str]) -> str:
+    """An expression for the profile of that name with ``overrides``, as an argument of
+    :func:`cimsim.convert`."""
+    texts = list(overrides)
+    return f"cimsim.load_profile({name!r}, {texts!r})" if texts else repr(name)
 
 
 def convert_call(

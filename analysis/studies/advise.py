@@ -40,6 +40,7 @@ from cimsim.analysis.study import (
     option,
     short_number,
 )
+from cimsim.analysis.subjects import assignment_on
 from cimsim.analysis.sweeps.stats import Summary, means
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
@@ -314,7 +315,10 @@ def advise(
         chosen=search.lost(layers),
         verified=loss_of(fresh, name, metric),
         before=loss_of(fresh, EVERYTHING, metric),
-        python=subject.convert_call(layers),
+        python=subject.convert_call(
+            layers,
+            None if evaluation.profile is None else assignment_on(subject, evaluation.profile),
+        ),
     )
 
 

@@ -12,7 +12,13 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from cimsim.analysis.subjects import SIGNAL_SAMPLES, Subject, convert_call
+from cimsim.analysis.subjects import (
+    SIGNAL_SAMPLES,
+    Subject,
+    convert_call,
+    merged_settings,
+    profile_call,
+)
 from cimsim.analysis.sweeps.metric import Metric, Scores, metric_named
 from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
@@ -222,17 +228,16 @@ class RunSubject(Subject):
         batches = list(inputs.split(self.test_data.batch_size or _BATCH))
         return measure_signals(model, batches, map(self.chip_seed, chips), age_s)
 
-    def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
+    def convert_call(
+        self, layers: Mapping[str, Mapping[str, Any]], on: Assignment | None = None
+    ) -> str:
         """See :class:`Subject`."""
+        if on is not None:
+            return super().convert_call(layers, on)
         config = self.run.config
-        merged: dict[str, Mapping[str, Any]] = dict(parse_layers(config.layer))
-        for name, settings in layers.items():
-            own = {} if "digital" in settings else merged.pop(name, {})
-            merged[name] = {**own, **settings}
-        profile = repr(config.profile)
-        if config.overrides:
-            profile = f"cimsim.load_profile({profile}, {list(config.overrides)!r})"
-        return convert_call(profile, merged, config.keep_digital)
+        profile = profile_call(config.profile, config.overrides)
+        settings = merged_settings(parse_layers(config.layer), layers)
+        return convert_call(profile, settings, config.keep_digital)
 
     def place(self) -> RunPlace:
         """See :class:`Subject`."""

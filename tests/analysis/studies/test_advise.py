@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from cimsim.analysis.sweeps.metric import Scores
 from cimsim.analysis.sweeps.stats import summary
 from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
-from cimsim.nn import Assignment
+from cimsim.nn import Assignment, profiles
 from cimsim.profile import load_profile
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
@@ -262,3 +263,31 @@ def test_a_real_model() -> None:
         CimsimError, match=r"layer '0' .* needs new converter ranges .* as calibration=…"
     ):
         advise(ModelSubject(model, batches), Evaluation(2), within=0.03, bits=6)
+
+
+@pytest.mark.parametrize("profile", [None, "reram-wan-2022"])
+def test_the_call_in_python_puts_a_model_on_its_profiles(profile: str | None) -> None:
+    """With overridden values, a layer with a profile of its own, and one that is digital."""
+    net = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+    device = load_profile("pcm-ibm-2020", ["adc.bits=6", "cell.read_noise=[]"])
+    layers: dict[str, dict[str, Any]] = {
+        "1": {"profile": "pcm-hermes-2023", "dac.bits": 4},
+        "2": {"dac.bits": 5},
+        "3": {"profile": "pcm-ibm-2020"},
+    }
+    model = cimsim.convert(copy.deepcopy(net), device, layers=layers, keep_digital=["4"])
+    subject = ModelSubject(model, lambda _: 1.0)
+    on = None if profile is None else Assignment(load_profile(profile, ["array.rows=64"]))
+    change = {"0": {"adc.bits": 9}, "1": {"digital": True}, "2": {"adc.bits": 8}}
+    names: dict[str, Any] = {"cimsim": cimsim, "model": copy.deepcopy(net)}
+    exec(subject.convert_call(change, on), names)
+    if on is None:
+        layers |= {
+            "0": {"adc.bits": 9},
+            "1": {"digital": True},
+            "2": {"dac.bits": 5, "adc.bits": 8},
+        }
+    else:
+        device, layers = on.profile, change
+    expected = cimsim.convert(net, device, layers=layers, keep_digital=["4"])
+    assert profiles(names["model"]).facts() == profiles(expected).facts()
