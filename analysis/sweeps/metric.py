@@ -231,7 +231,7 @@ def metric_named(
     elif direction in _DIRECTIONS or (not direction and scores is not None and own in scores):
         falls = _DIRECTIONS.get(direction, own in METRICS and METRICS[own].falls)
         name = f"{own}:{'min' if falls else 'max'}"
-        metric = Metric(name, own[:1].upper() + own[1:], falls=falls, source=own)
+        metric = Metric(name, own[:1].upper() + own[1:], falls=falls, form=".4g", source=own)
     elif known is not None:
         metric = known
     else:

@@ -67,7 +67,8 @@ def summary(level: Level, numbers: Sequence[float], falls: bool = False) -> Summ
     values = np.asarray(numbers, dtype=float)
     chips = len(values)
     with np.errstate(invalid="ignore"):  # of a chip whose outputs are not finite
-        std = float(values.std(ddof=1)) if chips > 1 else float("nan")
+        # Over the first chip, because equal numbers and their rounded mean can differ.
+        std = float((values - values[0]).std(ddof=1)) if chips > 1 else float("nan")
         low, high = np.percentile(values, (2.5, 97.5))
     error = std / chips**0.5
     return Summary(

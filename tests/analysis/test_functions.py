@@ -146,7 +146,7 @@ def test_a_loss_of_a_score_of_any_size_and_sign_is_in_percent_of_it(
     )
     assert found.limit == pytest.approx(limit)
     assert found.holds
-    assert f"stays within 3 % of the digital {offset:.2f} from" in found.answer
+    assert f"stays within 3 % of the digital {offset:g} from" in found.answer
     seen = cimsim.heat_map(model, score, metric=metric, x="noise=0,1", y="time=1s,1h", chips=1)
     assert [line.value for line in seen.lines] == pytest.approx(lines, abs=1e-9)
 

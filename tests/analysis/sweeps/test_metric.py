@@ -49,6 +49,12 @@ def test_words() -> None:
         metric_named("perplexty")
 
 
+@pytest.mark.parametrize("size", [1e-7, 1.0, 1e5])
+def test_a_score_of_any_size_can_be_read(size: float) -> None:
+    metric = metric_named("error:min", scores={"error": size})
+    assert float(metric.format(1.234 * size).replace(",", "")) == pytest.approx(1.234 * size)
+
+
 def test_perplexities_far_apart_are_drawn_on_a_logarithmic_axis() -> None:
     def scale(losses: list[float]) -> str:
         cells = [trial("b", float(i), 0, 0.5, loss) for i, loss in enumerate(losses)]

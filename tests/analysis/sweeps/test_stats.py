@@ -45,6 +45,12 @@ def _cell(level: float | None, chip: int, accuracy: float) -> Trial:
     return trial("b", level, chip, accuracy, 1.0)
 
 
+def test_equal_chips_have_no_spread() -> None:
+    """The rounded mean of three times 0.1 is another number."""
+    assert summary(0.0, [0.1] * 3).std == 0.0
+    assert math.isnan(summary(0.0, [0.1, math.inf, 0.1]).std)
+
+
 def test_levels_keep_their_order_and_their_own_chips() -> None:
     cells = [_cell(None, 0, 0.9), _cell(4, 0, 0.5), _cell(None, 1, 0.7), _cell(4, 1, 0.1)]
     found = summaries(cells)
