@@ -96,8 +96,7 @@ class LabeledBatches:
 
     @cached_property
     def _in_order(self) -> bool:
-        firsts = [next(iter(self), None) for _ in range(2)]
-        return _hash(firsts[:1]) == _hash(firsts[1:])
+        return _in_order(self._batches)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,6 +107,17 @@ class LabeledBatches:
         """
         self.require_order("results in a folder are used again only for the same data")
         return _hash(self)
+
+
+def fingerprint_of(batches: Iterable[Any]) -> str:
+    """Return a hash of all batches; empty if they are other ones each time."""
+    return _hash(batches) if _in_order(batches) else ""
+
+
+def _in_order(batches: Iterable[Any]) -> bool:
+    """Return whether the first batch is the same one each time."""
+    firsts = [next(iter(batches), None) for _ in range(2)]
+    return _hash(firsts[:1]) == _hash(firsts[1:])
 
 
 def repeatable(batches: Iterable[Any]) -> Iterable[Any]:

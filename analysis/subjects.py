@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
-from cimsim.analysis.labeled import LabeledBatches, repeatable
+from cimsim.analysis.labeled import LabeledBatches, fingerprint_of, repeatable
 from cimsim.analysis.memory_place import MemoryPlace
 from cimsim.analysis.scoring import (
     Labeled,
@@ -31,6 +31,7 @@ from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Scores
 from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.layer_options import parse_layers
 from cimsim.nn import (
+    AnalogLayer,
     Assignment,
     Signals,
     analog_layers,
@@ -106,12 +107,18 @@ class Subject(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of the model's weights."""
+        """Hash of the model's weights, and of its modules with their settings."""
 
     @property
     @abstractmethod
     def data_fingerprint(self) -> str:
         """Hash of the test data, or a text that names them."""
+
+    @property
+    def calibration_fingerprint(self) -> str:
+        """Hash of the training inputs that set the converters' ranges; empty if results in a folder
+        are never of others."""
+        return ""
 
     @property
     @abstractmethod
@@ -343,7 +350,9 @@ class ModelSubject(Subject):
     @cached_property
     def fingerprint(self) -> str:
         """See :class:`Subject`."""
-        digest = hashlib.sha256(type(self._model).__qualname__.encode())
+        digest = hashlib.sha256()
+        for name, module in self._model.named_modules():
+            digest.update(f"{name}: {type(module).__qualname__}({_settings_in(module)})\n".encode())
         for key, value in self._model.state_dict().items():
             digest.update(key.encode())
             if isinstance(value, Tensor):
@@ -357,6 +366,11 @@ class ModelSubject(Subject):
         if self.folder is None or self._data or self._batches is None:
             return self._data
         return self._batches.fingerprint
+
+    @cached_property
+    def calibration_fingerprint(self) -> str:
+        """See :class:`Subject`."""
+        return "" if self.folder is None else fingerprint_of(self._calibration)
 
     @property
     def assignment(self) -> Assignment:
@@ -533,6 +547,12 @@ def convert_call(
     kept = f", keep_digital={names!r}" if names else ""
     first = f"model = cimsim.convert(model, {profile}{kept}, layers={{"
     return "\n".join([first, *lines, "})"])
+
+
+def _settings_in(module: nn.Module) -> str:
+    """Settings of a module in words, without profile and rule of an analog layer."""
+    shown = module.torch_class if isinstance(module, AnalogLayer) else type(module)
+    return str(shown.extra_repr(module))
 
 
 def assignment_on(subject: Subject, profile: Profile | Assignment | None) -> Assignment:

@@ -21,7 +21,7 @@ from cimsim.analysis.sweeps.store import WHOLE, Key, Plan, Shard, Store, Sweep, 
 from cimsim.computation import computed_by
 from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.layer_options import Layers, format_layer
-from cimsim.nn import Assignment, set_profile
+from cimsim.nn import Assignment, analog_layers, set_profile
 from cimsim.profile import typed_profile
 from cimsim.terminal import one_line
 
@@ -153,11 +153,14 @@ def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -
         if layers:
             base = base.changed(subject.layers, layers, subject.digital_layers)
         at_levels = {level: axis.assign(base, level) for level in axis.values}
+        calibrates = any(axis.adaptation(level) is not None for level in axis.values)
         for assignment in at_levels.values():
             set_profile(skeleton, assignment)  # raises on what does not fit, before any trial
+            layers_now = analog_layers(skeleton).values()
+            calibrates |= not all(layer.calibrated for layer in layers_now)
     except CimsimError as error:
         raise CimsimError(f"{subject.folder or subject.name}: {error}") from None
-    plan = _plan(subject, base, axis, evaluation)
+    plan = _plan(subject, base, axis, evaluation, calibrates)
     texts = tuple(_layer_text(*item) for item in layers.items())
     return _Job(subject, at_levels, replace(plan, on=other, layers=texts, changes=changes))
 
@@ -175,7 +178,9 @@ def _layer_text(pattern: str, settings: Mapping[str, Any]) -> str:
     return format_layer(pattern, named)
 
 
-def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Evaluation) -> Plan:
+def _plan(
+    subject: Subject, assignment: Assignment, axis: Axis, evaluation: Evaluation, calibrates: bool
+) -> Plan:
     profile, layers = assignment.facts()
     device, age_s = torch.device(evaluation.device).type, evaluation.age_s
     digital_scores = subject.digital_scores(evaluation.samples, evaluation.device)
@@ -193,6 +198,8 @@ def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Eval
         facts.append(layers)
     if evaluation.samples is not None:
         facts.append({"samples": evaluation.samples})
+    if calibrates and subject.calibration_fingerprint:
+        facts.append({"calibration": subject.calibration_fingerprint})
     return Plan(
         run=one_line(subject.name),
         profile=assignment.name,

@@ -27,6 +27,7 @@ from cimsim.analysis.study import Options
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
 from cimsim.cli import main
 from cimsim.errors import CimsimError
+from cimsim.quantizers import make_quantizer
 from cimsim.runs import open_run
 
 X = torch.randn(300, 16, generator=torch.Generator().manual_seed(3))
@@ -439,6 +440,57 @@ def test_results_of_a_loader_are_used_again_for_the_same_data_only(
     assert calls == [2]
     sweep(X[:200] * 1.01)
     assert calls == [0, 1, 2]
+
+
+@pytest.mark.parametrize("change", ["activation", "quantizer"])
+def test_stored_results_are_those_of_the_same_modules(
+    model: nn.Module, labels: Tensor, tmp_path: Path, change: str
+) -> None:
+    """Two models with the same weights and converter ranges."""
+    other = copy.deepcopy(model)
+    if change == "activation":
+        other[1] = nn.LeakyReLU(0.5)  # type: ignore[operator]
+    else:
+        other[2].input_quantizer = make_quantizer("uniform:bits=2")  # type: ignore[operator]
+    calls: list[float] = []
+
+    def score(net: nn.Module) -> float:
+        calls.append(float((net(X[:200]).argmax(-1) == labels).double().mean()))
+        return calls[-1]
+
+    def trials(net: nn.Module) -> int:
+        calls.clear()
+        cimsim.sweep(net, score, over="noise=0,1", chips=1, store=tmp_path, data="X")
+        return len(calls) - 1  # the digital model is scored at each call
+
+    assert trials(model) == 2
+    assert trials(copy.deepcopy(model)) == 0
+    assert trials(other) == 2
+
+
+def test_stored_results_are_those_of_the_same_calibration(
+    model: nn.Module, loader: DataLoader[Any], tmp_path: Path
+) -> None:
+    """Other training inputs give other ranges, on profiles that need new ones."""
+
+    def evaluated(calibration: Any, over: str = "adc.bits=3,4") -> int:
+        counts: list[int] = []
+        cimsim.sweep(
+            model,
+            loader,
+            over=over,
+            chips=1,
+            store=tmp_path,
+            calibration=calibration,
+            progress=lambda done, *_: counts.append(done),
+        )
+        return counts[-1] - counts[0]
+
+    shuffled = DataLoader(X[200:], 50, shuffle=True)
+    assert [evaluated([X[200:]]), evaluated([X[200:]]), evaluated([X[200:] / 5])] == [2, 0, 2]
+    assert [evaluated(shuffled), evaluated(shuffled)] == [2, 0]
+    assert evaluated([X[200:]], "noise=0,1") == 2
+    assert evaluated([X[200:] / 5], "noise=0,1") == 0  # the ranges are those of the model
 
 
 def test_an_iterator_is_iterated_once_and_evaluated_on_each_chip(
