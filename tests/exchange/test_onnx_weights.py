@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +23,9 @@ def model() -> nn.Sequential:
     )
 
 
-def write(path: Path, tensors: dict[str, Tensor]) -> Path:
+def write(path: Path, tensors: dict[str, Tensor], nodes: Sequence[Any] = ()) -> Path:
     graph = onnx.helper.make_graph(
-        [],
+        list(nodes),
         "net",
         [],
         [],
@@ -57,6 +59,38 @@ def test_by_order_with_transposed_matrices(tmp_path: Path) -> None:
     assert names["0.weight"] == "onnx::MatMul_0"
 
 
+@pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
+def test_square_matrices_have_the_orientation_of_their_operator(
+    tmp_path: Path, operator: str
+) -> None:
+    """As torch.onnx writes them: transposed matrices are renamed and follow those with names."""
+    theirs, ours = (nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))) for _ in range(2))
+    state = theirs.state_dict()
+    transposed = {f"val_{i}": state.pop(f"{i}.weight").T.contiguous() for i in (1, 0)}
+    constant = {"scale": torch.tensor([0.5])}
+    node = onnx.helper.make_node
+    nodes = [
+        node(operator, ["x", "val_0"], ["a"]),
+        node(operator, ["a", "val_1"], ["b"]),
+        node("Gemm", ["b", "2.weight", "2.bias"], ["y"], transB=1),
+    ]
+    file = write(tmp_path / "net.onnx", {**state, **transposed, **constant}, nodes)
+    names = load_onnx_weights(ours, file)
+    assert same_weights(ours, theirs)
+    assert [names[f"{i}.weight"] for i in range(3)] == ["val_0", "val_1", "2.weight"]
+
+
+def test_square_matrices_that_are_transposed_by_an_operator_stay(tmp_path: Path) -> None:
+    theirs, ours = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    node = onnx.helper.make_node
+    nodes = [node("Gemm", ["x", "w"], ["y"], transB=1)]
+    load_onnx_weights(ours, write(tmp_path / "net.onnx", {"w": theirs.weight}, nodes))
+    assert same_weights(ours, theirs)
+    nodes = [node("Transpose", ["w"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"], ["y"])]
+    load_onnx_weights(ours, write(tmp_path / "net.onnx", {"w": -theirs.weight}, nodes))
+    assert torch.equal(ours.weight, -theirs.weight)
+
+
 def test_a_converted_model(tmp_path: Path) -> None:
     theirs = model()
     converted = cimsim.convert(model(), "pcm-ibm-2020")
@@ -68,7 +102,10 @@ def test_a_converted_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {k: v for k, v in t.items() if k != "4.bias"}, "the file has 2 vectors"),
+        (
+            lambda t: {k: v for k, v in t.items() if k != "4.bias"},
+            r"equal names, the file has 0 vec",
+        ),
         (lambda t: t | {"2.weight": torch.zeros(5, 13)}, r"'2.weight' of shape \[5, 13\] does not"),
         (lambda t: {"n": torch.tensor([1])}, "contains no weights"),
     ],
