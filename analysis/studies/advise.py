@@ -40,7 +40,6 @@ from cimsim.analysis.study import (
     option,
     short_number,
 )
-from cimsim.analysis.subjects import assignment_on
 from cimsim.analysis.sweeps.stats import Summary, means
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
@@ -281,6 +280,8 @@ def advise(
         CimsimError: if a setting is out of range, the other profile cannot be used, or as
             :func:`cimsim.analysis.studies.sensitivity.sensitivity`.
     """
+    from cimsim.analysis.subjects import assignment_on
+
     metric = evaluation.metric_of(subject)
     metric.require_loss(metric.factor * within, "the distance from digital")
     if bits < 0:
