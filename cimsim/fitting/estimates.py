@@ -17,6 +17,7 @@ from cimsim.fitting.bad_cells import Stuck
 from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
 from cimsim.fitting.outliers import LeftOut, screen
 from cimsim.fitting.types import Indices, Numbers
+from cimsim.units import format_duration
 
 # A smaller effect on the spread is not reported.
 _NEARLY = 0.95
@@ -386,7 +387,8 @@ def _notes_on_growth(
         at = ", ".join(f"{target:g}" for target in sorted({place[0] for place in shrunk}))
         notes.append(
             f"The spread between cells shrinks with age at {at} µS (from "
-            f"{sigma_uS[target].value:.3g} to {now:.3g} µS at {target:g} µS after {time:g} s), but "
+            f"{sigma_uS[target].value:.3g} to {now:.3g} µS at {target:g} µS after "
+            f"{format_duration(time)}), but "
             "tabulated drift only adds spread: simulated cells keep the programming spread there."
         )
     return notes

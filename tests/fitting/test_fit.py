@@ -110,7 +110,7 @@ def test_a_spread_that_shrinks_with_age_is_noted(tmp_path: Path, columns: str) -
     fit = fit_device(read_measurements(path))
     (note,) = (note for note in fit.notes if "shrinks with age" in note)
     assert "at 2 µS (from 0.3" in note
-    assert "after 86400 s" in note
+    assert "at 2 µS after 1 d)" in note
     assert [change.sigma_uS[0].value for change in fit.changes] == [0.0, 0.0]
 
 
