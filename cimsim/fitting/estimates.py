@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from cimsim.units import format_duration
 _NEARLY = 0.95
 # A correlation of changes with programming errors counts beyond this many standard errors.
 _CORRELATED = 3.0
+# Relative change of a mean conductance up to which the read noise is that of one conductance.
+_SIMILAR = 0.1
 # A spread that shrinks by fewer standard errors is not reported.
 _SHRINKS = 2.0
 
@@ -52,8 +55,9 @@ class DeviceFit:
         fresh_s: earliest time, at which programming is evaluated.
         bias_uS, sigma_uS: mean error and spread of programming.
         changes: changes until each later time, ascending.
-        read_at_uS, read_sigma_uS: mean conductance of a target, ascending, and spread of reads
-            there, for the targets with enough repeated reads; None if there are none.
+        read_at_uS, read_sigma_uS: mean conductances, ascending, and spread of reads there, for the
+            targets with enough repeated reads, several for a target that drifts far; None if there
+            are none.
         cells, reads: number of cells and of reads.
         notes: sentences on assumptions in reading, on excluded and missing data, and on limits of
             the simulation.
@@ -140,18 +144,18 @@ def fit_device(measurements: Measurements, keep_outliers: bool = False) -> Devic
 
 
 def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
-    """Return a note on the estimates with outliers, at the targets with the largest change."""
+    """Return a note on the estimates with outliers, where they change most."""
     parts = []
     for what, at, wide, narrow in (
         ("spread", fit.targets_uS, everything.sigma_uS, fit.sigma_uS),
-        ("read noise", fit.targets_uS, everything.read_sigma_uS, fit.read_sigma_uS),
+        ("read noise", fit.read_at_uS, everything.read_sigma_uS, fit.read_sigma_uS),
     ):
-        if wide is None or narrow is None or not len(wide) == len(narrow) == len(at):
+        if at is None or wide is None or narrow is None or len(wide) != len(narrow):
             continue
         ratios = [w.value / n.value if n.value else 0.0 for w, n in zip(wide, narrow, strict=True)]
         worst = max(range(len(at)), key=ratios.__getitem__)
         parts.append(
-            f"the {what} at {at[worst]:g} µS would be {wide[worst].value:.3g} µS, not "
+            f"the {what} at {at[worst]:.4g} µS would be {wide[worst].value:.3g} µS, not "
             f"{narrow[worst].value:.3g} µS"
         )
     if not parts:
@@ -192,7 +196,8 @@ def _estimated(measurements: Measurements) -> DeviceFit:
         shift = tuple(moved[target, time].mean for target in targets)
         spread = tuple(_root(_added(moved[target, time], correlated)) for target in targets)
         changes.append(Change(time, shift, spread))
-    notes = _notes(measurements, len(times), len(read), len(targets), correlated)
+    notes = _notes_on_reads(groups, targets, times, len(read), named and not correlated)
+    notes = [*_notes_on_times(named, len(times)), *notes]
     notes += _note_on_hidden(
         [place[0] for place, s in zip(fresh, sigma, strict=True) if not s.value and noise[place]]
     )
@@ -288,11 +293,13 @@ def _difference(of: Estimate, less: Estimate) -> Estimate:
 
 
 def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_Read]:
-    """Return the spread of reads of each target over all times, by mean conductance."""
+    """Return the spread of reads by mean conductance: of each target over all times, separately
+    where drift has changed the mean."""
     pooled: dict[float, tuple[float, float]] = {}
-    for target in targets:
-        of_target = [groups[target, time] for time in times]
-        freedom = sum(group.freedom for group in of_target)
+    span_uS = targets[-1]
+    parts = (_similar([groups[target, time] for time in times], span_uS) for target in targets)
+    for of_target in chain.from_iterable(parts):
+        freedom = _freedom(of_target)
         if freedom < FEWEST_CELLS:
             continue
         squares = sum(group.read_variance * group.freedom for group in of_target)
@@ -307,6 +314,28 @@ def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_R
         sigma = math.sqrt(squares / freedom)
         points.append(_Read(at, Estimate(sigma, sigma / math.sqrt(2 * freedom))))
     return points
+
+
+def _freedom(groups: list[_Group]) -> float:
+    return sum(group.freedom for group in groups)
+
+
+def _similar(groups: list[_Group], span_uS: float) -> list[list[_Group]]:
+    """Split the groups of one target, ascending in time, into parts of similar mean conductance
+    with enough repeated reads each.
+
+    Means are similar up to 10 %, or up to 1 % of the highest target ``span_uS``.
+    """
+    parts: list[list[_Group]] = [[]]
+    for group in groups:
+        if _freedom(parts[-1]) >= FEWEST_CELLS:
+            before, now = parts[-1][0].mean_uS.mean(), group.mean_uS.mean()
+            if abs(now - before) > _SIMILAR * max(abs(before), span_uS / 10):
+                parts.append([])
+        parts[-1].append(group)
+    if len(parts) > 1 and _freedom(parts[-1]) < FEWEST_CELLS:
+        parts[-2] += parts.pop()
+    return parts
 
 
 def _variance_of_means(group: _Group, read: list[_Read]) -> float:
@@ -324,30 +353,41 @@ def _variance_of_means(group: _Group, read: list[_Read]) -> float:
     return variance * float((1 / group.reads).mean())
 
 
-def _notes(
-    measurements: Measurements, times: int, reads: int, targets: int, correlated: bool
-) -> list[str]:
-    notes = []
-    named = measurements.cell is not None
+def _notes_on_times(named: bool, times: int) -> list[str]:
     if times == 1:
-        notes.append("Drift was not measured: there is only one time.")
-    elif not named:
-        notes.append(
+        return ["Drift was not measured: there is only one time."]
+    if not named:
+        return [
             "Cells have no names, so the spread of drift is the growth of the spread between cells."
-        )
+        ]
+    return []
+
+
+def _notes_on_reads(
+    groups: _Groups, targets: list[float], times: list[float], reads: int, by_change: bool
+) -> list[str]:
+    """Return notes on targets without read noise; ``reads`` is the number of conductances with it,
+    and ``by_change`` states whether the spread of drift is that of the changes of single cells."""
     if not reads:
-        by_change = named and times > 1 and not correlated
-        drift = ", and twice its variance is part of the drift" if by_change else ""
-        notes.append(
+        drifts = by_change and len(times) > 1
+        drift = ", and twice its variance is part of the drift" if drifts else ""
+        return [
             f"Read noise was not measured: fewer than {FEWEST_CELLS} reads repeat a read of the "
             f"same cell and time. It is part of the programming spread{drift}."
-        )
-    elif reads < targets:
-        notes.append(
-            f"Read noise was measured at {reads} conductances for {targets} targets, because some "
-            f"targets have fewer than {FEWEST_CELLS} repeated reads or equal means."
-        )
-    return notes
+        ]
+    of_targets = ([groups[target, time] for time in times] for target in targets)
+    measured = sum(_freedom(of_target) >= FEWEST_CELLS for of_target in of_targets)
+    if measured < len(targets):
+        return [
+            f"Read noise was measured at {measured} of {len(targets)} targets; the others have "
+            f"fewer than {FEWEST_CELLS} repeated reads."
+        ]
+    if reads < len(targets):
+        return [
+            f"Read noise was measured at {reads} conductances for {len(targets)} targets, because "
+            "some targets have equal means."
+        ]
+    return []
 
 
 def _note_on_hidden(targets: list[float]) -> list[str]:

@@ -97,11 +97,27 @@ def test_cells_that_drift_in_proportion_keep_their_measured_spread(
         fresh = programmed_uS(target, cell, seed=0)
         for time in truth.TIMES:
             at_once = table[(table[:, 0] == g) & (table[:, 2] == time)]
-            of_cells = at_once[:, 1].reshape(reads, -1).mean(0)
-            measured = of_cells.var(ddof=1) - (reads > 1) * truth.read_sigma(g) ** 2 / reads
+            values = at_once[:, 1].reshape(reads, -1)
+            of_cells = values.mean(0)
+            of_reads = values.var(0, ddof=1).mean() / reads if reads > 1 else 0.0
+            measured = of_cells.var(ddof=1) - of_reads
             simulated = aged_uS(fresh, target, cell, time, seed=0)
             assert simulated.mean() == pytest.approx(of_cells.mean(), rel=0.002)
             assert simulated.std() == pytest.approx(np.sqrt(measured), rel=0.03), (g, time)
+
+
+def test_read_noise_follows_the_conductance_of_a_cell_that_drifts(tmp_path: Path) -> None:
+    """Fresh cells of the highest target have more of it than their mean over all ages."""
+    table = truth.proportional(5, cells=1000)
+    fit = fit_device(read_measurements(truth.write(tmp_path / "m.csv", table)))
+    assert fit.read_at_uS is not None
+    assert fit.read_sigma_uS is not None
+    values = [sigma.value for sigma in fit.read_sigma_uS]
+    for g in truth.TARGETS:
+        for time in truth.TIMES:
+            now = table[(table[:, 0] == g) & (table[:, 2] == time), 1].mean()
+            read = np.interp(now, fit.read_at_uS, values)
+            assert read == pytest.approx(truth.read_sigma(now), rel=0.04), (g, time)
 
 
 @pytest.mark.parametrize("columns", ["tmt", "tmtcr"])

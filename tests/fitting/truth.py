@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+_Number = TypeVar("_Number", float, NDArray[np.float64])
 TARGETS = (2.0, 8.0, 16.0, 25.0)
 TIMES = (1.0, 3600.0, 86400.0)
 
@@ -27,7 +29,7 @@ def drift_sigma(g: float, time: float) -> float:
     return (0.02 + 0.003 * g) * float(np.sqrt(np.log(max(time, 1.0))))
 
 
-def read_sigma(g: float) -> float:
+def read_sigma(g: _Number) -> _Number:
     return 0.05 + 0.01 * g
 
 
@@ -68,7 +70,7 @@ def proportional(seed: int, cells: int = 100, reads: int = 4) -> NDArray[np.floa
         for time in TIMES:
             now = written * time**-exponent
             for read in range(reads):
-                values = now + read_sigma(g) * rng.normal(size=cells)
+                values = now + read_sigma(now) * rng.normal(size=cells)
                 cell = index * cells + np.arange(cells)
                 columns = (np.full(cells, g), values, np.full(cells, time), cell)
                 found.append(np.stack((*columns, np.full(cells, float(read))), axis=1))
