@@ -4,10 +4,11 @@
         [--method default ...] [--seeds 0,1,2] [--chips 10] [--runs runs/default]
     CIMSIM_RESNETS=WEIGHTS python -m benchmarks.default --data-dir DIR --task cifar10-resnet20
 
-The comparison trains five tasks, reduced so that two CPU cores can train all of them, two of them
-for four profiles and the others for `pcm-ibm-2020`. A tenth of the training data is held out. The
-settings of the tuned methods are chosen on this held-out data, separately for each noise and age;
-the tables show results on test data and on other chips. Standard errors are computed over training
+The comparison trains five tasks, reduced so that two CPU cores can train all of them: two of them
+for four profiles, ResNet-20 for `pcm-ibm-2020` and the narrow readout, and the others for
+`pcm-ibm-2020`. A tenth of the training data is held out. The settings of the tuned methods are
+chosen on this held-out data, separately for each noise and age; the tables show results on test
+data and on other chips. Standard errors are computed over training
 seeds, and methods are compared seed by seed. Finished results are kept, so the same command
 resumes; the page shows all finished results. The profile *narrow readout* is `generic-gaussian`
 with a 4-bit ADC whose range is the root mean square of the signal. `noise-aware, tuned` chooses
