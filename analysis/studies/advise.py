@@ -63,7 +63,8 @@ class AdviseOptions(Options):
 
     within: float = option(
         1.0,
-        "Allowed distance from the digital model: points of accuracy, or units of another metric.",
+        "Allowed distance from the digital model: points of accuracy, or percent of another "
+        "metric.",
         ge=0,
     )
     bits: int = option(
@@ -195,9 +196,10 @@ class Advice(StudyResult):
 
     def options(self) -> AdviseOptions:
         """See :class:`Result`."""
-        request, factor = self.request, self.facts.measured.factor
+        request = self.request
         given = {"better": request.better} if request.better is not None else {}
-        within = short_number(request.within, factor)
+        factor = self.facts.measured.loss_factor(self.facts.digital)
+        within = short_number(request.within, factor) if request.within else 0.0
         return AdviseOptions(within=within, bits=request.bits, by=request.by, **given)
 
     def hover(self) -> dict[str, list[str]]:
@@ -337,7 +339,7 @@ def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOpt
     return advise(
         subject,
         evaluation,
-        within=options.within / metric.factor,
+        within=options.within / metric.loss_factor(measured.facts.digital),
         bits=options.bits,
         better=options.better,
         by="macs" if options.by == "macs" else "parameters",

@@ -146,8 +146,18 @@ class Metric:
         >>> ACCURACY.worse_by(0.9, 5), METRICS["loss"].worse_by(2.0, 5)
         (0.85, 2.1)
         """
-        change = amount / self.factor if self.unit == "%" else abs(value) * amount / 100
+        change = amount / self.loss_factor(value)
         return value + change if self.falls else value - change
+
+    def loss_factor(self, value: float) -> float:
+        """The factor from a loss to its amount in :meth:`worse_by`; infinity if ``value`` is 0.
+
+        >>> ACCURACY.loss_factor(0.9), METRICS["loss"].loss_factor(2.0)
+        (100.0, 50.0)
+        """
+        if self.unit == "%":
+            return self.factor
+        return 100 / abs(value) if value else math.inf
 
     def lost(self, before: float, after: float) -> float:
         """Return by how much ``after`` is worse than ``before``."""

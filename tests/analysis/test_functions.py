@@ -152,6 +152,22 @@ def test_a_loss_of_a_score_of_any_size_and_sign_is_in_percent_of_it(
     assert [line.value for line in seen.lines] == pytest.approx(lines, abs=1e-9)
 
 
+@pytest.mark.parametrize("metric", ["score:max", "score:min"])
+def test_advice_for_a_score_is_within_a_percentage_of_it(model: nn.Module, metric: str) -> None:
+    """The digital score is 70, and that of a chip is worse by its output's mean error."""
+    ideal = cimsim.to_digital(model).eval()(X[:50])
+    worse = -1.0 if metric.endswith("max") else 1.0
+
+    def score(net: nn.Module) -> float:
+        with torch.no_grad():
+            return 70.0 + worse * float((net(X[:50]) - ideal).abs().mean())
+
+    found = cimsim.advise(model, score, metric=metric, within=3.0, bits=0, chips=1, calibration=[X])
+    assert found.request.within == pytest.approx(2.1)
+    assert "2.1 allowed" in found.answer
+    assert found.options().within == 3.0
+
+
 def test_several_models_have_names_and_curves(
     model: nn.Module, loader: DataLoader[Any], tmp_path: Path
 ) -> None:
