@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
 from cimsim.errors import CimsimError, CimsimWarning
+from cimsim.folders import named_folder
 from cimsim.units import parse_duration
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
     if all(isinstance(model, Subject) for _, model in pairs):
         _refuse_score(score, given)
     if given.store is not None:
-        folders = [Path(given.store)]
+        folders = [named_folder(given.store)]
         if len(subjects) > 1:
             folders = [folders[0] / _file_name(name) for name in names]
         for subject, folder in zip(subjects, folders, strict=True):

@@ -19,6 +19,7 @@ from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.files import make_folder, write_text
+from cimsim.folders import named_folder
 from cimsim.markup import table as html_table
 from cimsim.sealing import sealed
 
@@ -167,7 +168,7 @@ class Shown(ABC):
         """
         from cimsim.analysis import figures
 
-        path = Path(path)
+        path = named_folder(path)
         suffix = path.suffix.lower()
         chosen = figures.look.look_of(look)
         if suffix.removeprefix(".") in figures.canvas.FORMATS:

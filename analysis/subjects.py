@@ -29,6 +29,7 @@ from cimsim.analysis.scoring import (
 )
 from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Scores
 from cimsim.errors import CimsimError, CimsimWarning
+from cimsim.folders import named_folder
 from cimsim.layer_options import parse_layers
 from cimsim.nn import (
     AnalogLayer,
@@ -314,7 +315,7 @@ class ModelSubject(Subject):
         self.name = name or type(model).__name__
         self._data, self._metric = data, metric
         if folder is not None:
-            self.keep_in(Path(folder))
+            self.keep_in(named_folder(folder))
 
     def keep_in(self, folder: Path) -> None:
         """See :class:`Subject`."""

@@ -1,4 +1,4 @@
-"""The user's home and cache folders."""
+"""Folders as users name them, and the user's home and cache folders."""
 
 from __future__ import annotations
 
@@ -50,6 +50,17 @@ def expanded(path: str | Path) -> Path:
         whose = "this user has no home folder" if first == "~" else "there is no such user"
         raise CimsimError(f"{text}: cannot expand {first}, {whose}; use an absolute path")
     return Path(whole)
+
+
+def named_folder(folder: str | Path) -> Path:
+    """Return ``folder`` as a path.
+
+    Raises:
+        CimsimError: if it is empty, which ``Path`` would read as the current folder.
+    """
+    if folder == "":
+        raise CimsimError("the name of a folder is empty; write '.' for the current folder")
+    return Path(folder)
 
 
 def give_matplotlib_a_folder() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -10,10 +12,24 @@ from typer.core import TyperCommand, TyperGroup
 
 from cimsim.cli.listing import LISTED
 from cimsim.cli.only_with import refuse_without_effect
+from cimsim.errors import CimsimError
+
+_NO_VALUE = re.compile(r"--[\w-]+=")
 
 
 class Checked(TyperCommand):
     """A command that refuses options without effect."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the arguments; an empty one is refused, because its path is the current folder."""
+        for before, word in pairwise(["", *args]):
+            if not word or _NO_VALUE.fullmatch(word):
+                what = word or (f"{before} ''" if before.startswith("--") else "''")
+                raise CimsimError(
+                    f"{what} is an empty argument, as of a shell variable that is not set; "
+                    "write a value, or . for the current folder"
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Check the options, and run the command."""

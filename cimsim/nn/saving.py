@@ -9,6 +9,7 @@ from torch import nn
 
 from cimsim.errors import CimsimError
 from cimsim.files import make_folder
+from cimsim.folders import named_folder
 from cimsim.lasting import lasting
 from cimsim.nn import registry
 from cimsim.nn.adapters import has_adapters
@@ -48,7 +49,7 @@ def save(model: nn.Module, directory: str | Path) -> None:
     inner = _unwrapped(model)
     analog_layers(inner)
     require_weights(inner)
-    folder = Path(directory)
+    folder = named_folder(directory)
     make_folder(folder)
     if is_pretrained(inner) and not has_adapters(inner):
         saved: Any = inner
@@ -79,7 +80,7 @@ def load(directory: str | Path, model: nn.Module | None = None) -> nn.Module:
         CimsimError: if a file is missing or damaged, was written by a newer version, or does not
             fit ``model``.
     """
-    folder = Path(directory)
+    folder = named_folder(directory)
     settings = read_settings(folder)
     if model is None:
         result = digital_model(folder)

@@ -21,6 +21,7 @@ from cimsim.analysis.subjects import (
 )
 from cimsim.analysis.sweeps.metric import Metric, Scores, metric_named
 from cimsim.errors import CimsimError
+from cimsim.folders import named_folder
 from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, Signals, measure_signals
 from cimsim.nn.scoring import score
@@ -284,4 +285,4 @@ def open_run(
     Raises:
         CimsimError: if the folder is not a finished run, or has no held-out data.
     """
-    return RunSubject(Run.open(path, trust), data_dir, download, split)
+    return RunSubject(Run.open(named_folder(path), trust), data_dir, download, split)

@@ -407,6 +407,7 @@ def test_bad_arguments_are_one_clear_sentence(
             copy.deepcopy(model).to("meta"), loader, **over)),
         ("shows results, .* not NoneType", lambda: cimsim.report(None)),  # type: ignore[arg-type]
         ("pass data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
+        ("the name of a folder is empty", lambda: cimsim.sweep(model, loader, store="", **over)),
         ("create it with shuffle=False", lambda: cimsim.sweep(
             model, shuffled, store=tmp_path, **over)),
         ("the first samples are evaluated", lambda: cimsim.sweep(

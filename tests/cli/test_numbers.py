@@ -79,6 +79,17 @@ def test_the_options_of_all_commands_are_found() -> None:
     } <= found
 
 
+@pytest.mark.parametrize("words", [["--out="], ["--out", ""], ["--out=made", ""]])
+def test_an_empty_argument_is_refused(
+    words: list[str], cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, printed, err = cimsim("train", "--profile", "ideal", *words)
+    assert (code, printed) == (2, "")
+    assert "is an empty argument, as of a shell variable that is not set" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_number_without_a_meaning_is_refused(
     case: Case, cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

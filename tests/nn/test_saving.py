@@ -41,6 +41,17 @@ class Net(nn.Module):
         return y
 
 
+def test_a_folder_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CimsimError, match=r"name of a folder is empty; write '\.'"):
+        cimsim.save(converted(), "")
+    assert list(tmp_path.iterdir()) == []
+    cimsim.save(converted(), ".")
+    with pytest.raises(CimsimError, match=r"name of a folder is empty; write '\.'"):
+        cimsim.load("", Net())
+    assert analog_layers(cimsim.load(".", Net()))
+
+
 def converted() -> nn.Module:
     torch.manual_seed(0)
     model = cimsim.convert(
