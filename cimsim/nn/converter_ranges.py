@@ -379,13 +379,14 @@ class Ranged(LayerKind):
         unsigned = flag is not None and not flag.is_meta and bool(flag.item())
         return array if array.unsigned == unsigned else replace(array, unsigned=unsigned)
 
-    def _ranges(self) -> ConverterRanges:
+    def _ranges(self, dtype: torch.dtype) -> ConverterRanges:
+        """The ranges of one call that computes in ``dtype``."""
         if not self.calibrated:
             raise CimsimError(
                 f"the converters of layer '{self.name}' have no range yet; calibrate the model "
                 "with some training data first: cimsim.calibrate(model, batches)"
             )
-        dtype, values = compute_dtype(self.weight), self.adc_values
+        values = self.adc_values
         dac, adc = _in_use(self.dac_range, dtype), _in_use(self.adc_range, dtype)
         return ConverterRanges(dac, adc, None if values is None else values.to(dtype))
 

@@ -399,11 +399,16 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         return self._written().contiguous()
 
     def next_call(
-        self, precision: torch.dtype | None = None, operand: Tensor | None = None
+        self,
+        dtype: torch.dtype,
+        precision: torch.dtype | None = None,
+        operand: Tensor | None = None,
     ) -> MvmCall:
         """The next multiplication to simulate; counts chips and reads.
 
         Args:
+            dtype: that of the computation. It is not read from the weight, which may be computed
+                whenever it is read.
             precision: dtype of the products; None for the dtype of the operands.
             operand: the weight, if it is not the layer's own.
         """
@@ -418,7 +423,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         else:
             chip_seed, chip, cycle = self.chip_seed, self._programmed(operand), self.cycle
             read_seed, attempts = self._next_read(), self.attempts
-        ranges = self._ranges()
+        ranges = self._ranges(dtype)
         array = self.array
         learns_dac, learns_adc = array.learns_ranges
         learned = (
@@ -439,7 +444,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             converters.
         """
         x = self._quantized_input(x)
-        weight, call = self._operand(), self.next_call()
+        weight = self._operand()
+        call = self.next_call(weight.dtype)
         vectors = self._array_input(self._input_of_chip(x)).to(weight.dtype)
         bias = self._column_bias(weight.dtype)
         readout = call.read(vectors, call.chip_for(weight), bias, SaveOptions(codes=False))
@@ -505,7 +511,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             elif compiled:
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
-                y = analog_matmul(vectors, weight, bias, self.next_call(precision))
+                y = analog_matmul(vectors, weight, bias, self.next_call(compute, precision))
             y = as_dtype(self._layer_output(y, x, *others), dtype)
         # Training uses the statistics of the batch, as in batch normalization.
         target = None

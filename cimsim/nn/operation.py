@@ -44,7 +44,9 @@ class Operand(Protocol):
     def array(self) -> Array:
         """Cells and converters."""
 
-    def next_call(self, precision: torch.dtype | None, operand: Tensor | None) -> MvmCall:
+    def next_call(
+        self, dtype: torch.dtype, precision: torch.dtype | None, operand: Tensor | None
+    ) -> MvmCall:
         """The next multiplication to simulate."""
 
 
@@ -163,7 +165,7 @@ def _forward(
     layer = _layer(handle)
     # Within a compiled graph, hooks write the weight to the layer after the graph has run.
     by_hook = written_by_hook(cast(nn.Module, layer))
-    call = layer.next_call(precision, weight if by_hook else None)
+    call = layer.next_call(weight.dtype, precision, weight if by_hook else None)
     if not any(needs):
         y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
         return [y.contiguous(), *(x.new_empty(0) for _ in range(10))]
@@ -250,6 +252,8 @@ def _backward(
     precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The gradients of :class:`GradientsNeeded`, empty if not needed."""
+    # Without torch's AOT compiler, they require gradients, which nothing below computes for them.
+    dy, weight, saved = dy.detach(), weight.detach(), [t.detach() for t in saved]
     *parts, dac_range, adc_range, numbers, age_s = saved
     chip_seed, cycle, number = numbers.tolist()
     held = _layer(handle).held_conditions

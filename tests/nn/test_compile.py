@@ -318,6 +318,19 @@ PROFILES = (
 )
 
 
+@pytest.mark.parametrize("converters", CONVERTERS)
+def test_gradients_by_the_backend_without_autograd_of_its_own(converters: str) -> None:
+    torch._dynamo.reset()
+    name, changes = CONVERTERS[converters]
+    model = cimsim.convert(small_cnn(), cimsim.load_profile(name, changes))
+    cimsim.calibrate(model, [images()])
+    other = copy.deepcopy(model)
+    compiled = torch.compile(other, fullgraph=True, backend="eager")
+    for run in (model, compiled):
+        run(images()).square().sum().backward()
+    alike(gradients(model), gradients(other), 8 if converters == "learned" else 4)
+
+
 def test_another_profile_after_compiling() -> None:
     """One with another number of tiles has other results to save."""
     torch._dynamo.reset()

@@ -152,6 +152,23 @@ def test_compiled() -> None:
         torch.testing.assert_close(compiled(x), analog(x))
 
 
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_layer_computes_its_weight_once(backend: str) -> None:
+    """Spectral norm takes a step of its power iteration whenever the weight is computed."""
+    torch._dynamo.reset()
+    model = cimsim.convert(computing("Linear", "spectral_norm"), IDEAL)
+    other, x = copy.deepcopy(model), input_of(nn.Linear)
+    compiled = torch.compile(other, backend=backend)
+    for _ in range(2):
+        for each in (model, compiled):
+            each(x).square().sum().backward()
+    for (name, mine), its in zip(model.named_buffers(), other.buffers(), strict=True):
+        if "parametrizations" in name:
+            torch.testing.assert_close(its, mine)
+    for parameter, its in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(its.grad, parameter.grad)
+
+
 def test_a_quantizer_and_a_computed_weight() -> None:
     """The chip holds the quantized weight; an ordinary layer has no place for it."""
     analog = cimsim.convert(

@@ -112,11 +112,11 @@ def test_training_chips_are_no_evaluation_chips() -> None:
     """The leak that would make every result worthless: disjoint names for disjoint uses."""
     layer = cimsim.convert(nn.Linear(8, 8), STATIC)
     assert isinstance(layer, AnalogLinear)
-    training = {layer.train().next_call().chip_seed for _ in range(50)}
+    training = {layer.train().next_call(torch.float32).chip_seed for _ in range(50)}
     evaluation = set()
     for seed in range(50):
         layer.program(seed)
-        evaluation.add(layer.eval().next_call().chip_seed)
+        evaluation.add(layer.eval().next_call(torch.float32).chip_seed)
     assert len(training) == len(evaluation) == 50
     assert not training & evaluation
 
