@@ -7,6 +7,7 @@ needed is removed. The assignment is verified on chips that it was not chosen on
 
 from __future__ import annotations
 
+import math
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ from cimsim.analysis.study import (
     short_number,
 )
 from cimsim.analysis.sweeps.stats import Summary, means
+from cimsim.analysis.sweeps.store import read_sweep
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
 
@@ -199,7 +201,7 @@ class Advice(StudyResult):
         request = self.request
         given = {"better": request.better} if request.better is not None else {}
         factor = self.facts.measured.loss_factor(self.facts.digital)
-        within = short_number(request.within, factor) if request.within else 0.0
+        within = 0.0 if math.isinf(factor) else short_number(request.within, factor)
         return AdviseOptions(within=within, bits=request.bits, by=request.by, **given)
 
     def hover(self) -> dict[str, list[str]]:
@@ -246,7 +248,7 @@ class Advice(StudyResult):
         old = fields["asked"]
         request = {name: old[name] for name in ("within", "bits", "better")}
         request["by"] = "macs" if old["by"] == "products" else old["by"]
-        facts = old_facts(fields, old, path.parent, float("nan"))
+        facts = old_facts(fields, old, path.parent, read_sweep(path.parent).plan.digital)
         return {**fields, "facts": facts, "request": request}
 
 

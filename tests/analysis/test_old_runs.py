@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections import Counter
@@ -23,7 +24,7 @@ from cimsim.analysis.sweeps.store import read_sweep, sweep_folder, swept_axes
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of
 from cimsim.runs.report import report_text
-from cimsim.sealing import unsealed
+from cimsim.sealing import sealed, unsealed
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
 OLD = [study for study in STUDIES if study.name != "adapt"]  # 0.1.0 had no adaptation
@@ -83,6 +84,18 @@ def test_every_result_is_read(study, run: Path) -> None:  # type: ignore[no-unty
     assert not numbers[0] - numbers[1] - Counter({"0.0": 99, "1.0": 99})
     assert result.sheet().rows
     assert open_run(run).fingerprint in (result.fingerprints or open_run(run).fingerprint)
+
+
+def test_an_old_distance_in_the_unit_of_a_metric_is_a_percentage_now(run: Path) -> None:
+    from cimsim.analysis.studies.advise import STUDY
+
+    for path in (run / "advice" / "sweep.json", run / "advice" / "advice.json"):
+        fields = dict(unsealed(json.loads(path.read_text())))
+        path.write_text(json.dumps(sealed({**fields, "metric": "perplexity"})))
+    advice = STUDY.read(run)
+    digital = math.exp(2.0677105440837336)
+    assert advice.facts.digital == pytest.approx(digital)
+    assert advice.options().within == pytest.approx(100 * 0.08 / digital)
 
 
 def test_the_report_shows_all_of_it(run: Path) -> None:
