@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 from cimsim.training.data.dataset import Pixels, normalized_pixels
+from cimsim.training.data.own.scaling import in_deviations, moments
 
 Array = NDArray[Any]
 
@@ -34,7 +35,8 @@ def standardized(train: Array, test: Array) -> tuple[Inputs, Inputs]:
 
     Raises:
         CimsimError: if the inputs are not numbers of such a shape, training and test samples differ
-            in shape, there is NaN or infinity, or all inputs are equal.
+            in shape, there is NaN or infinity, inputs are too large, or all inputs are
+            equal.
     """
     train, test = (_shaped(x) for x in (train, test))
     if train.shape[1:] != test.shape[1:]:
@@ -49,14 +51,13 @@ def standardized(train: Array, test: Array) -> tuple[Inputs, Inputs]:
     for part, x in (("training", train), ("test", test)):
         _require_finite(part, x)
     axes = (0,) if train.ndim == 2 else (0, 2, 3)
-    mean = train.mean(axes, dtype=np.float64, keepdims=True)
-    deviation = train.std(axes, dtype=np.float64, keepdims=True)
+    mean, deviation = moments(train, axes)
     # Rounding leaves a tiny deviation of equal numbers.
     constant = deviation <= 1e-9 * np.abs(mean)
     if constant.all():
         raise CimsimError("all training inputs are equal; there is nothing to learn from")
     deviation = np.where(constant, 1.0, deviation)
-    parts = [((x - mean) / deviation).astype(np.float32) for x in (train, test)]
+    parts = in_deviations("inputs", mean, deviation, (train, test))
     return Inputs(torch.from_numpy(parts[0])), Inputs(torch.from_numpy(parts[1]))
 
 

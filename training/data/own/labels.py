@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.suggest import listed
+from cimsim.training.data.own.scaling import in_deviations, moments
 
 Array = NDArray[Any]
 
@@ -107,19 +108,20 @@ def numbers_of(train: Array, test: Array) -> Labels:
     """Standardize targets: ``(y - mean) / std`` of the training samples.
 
     Raises:
-        CimsimError: if they are not [N] or [N, K], not finite, or equal in all training samples.
+        CimsimError: if they are not [N] or [N, K], not finite, too large, or equal in all training
+            samples.
     """
     first, second = (_columns(y) for y in (train, test))
     if first.shape[1] != second.shape[1]:
         raise CimsimError(
             f"training samples have {first.shape[1]} targets, but test samples {second.shape[1]}"
         )
-    mean, scale = first.mean(0), first.std(0)
-    if not (scale > 0).all():
+    mean, scale = moments(first, (0,))
+    if not scale.all():
         number = int(np.flatnonzero(scale == 0)[0])
         raise CimsimError(f"target {number} is {first[0, number]:g} in all training samples")
-    standard = [((y - mean) / scale).astype(np.float32) for y in (first, second)]
-    return Labels(standard[0], standard[1], first.shape[1], mean=mean, scale=scale)
+    standard = in_deviations("targets", mean, scale, (first, second))
+    return Labels(standard[0], standard[1], first.shape[1], mean=mean[0], scale=scale[0])
 
 
 def _columns(y: Array) -> NDArray[np.float64]:

@@ -20,12 +20,14 @@ from cimsim.training.data.own.samples import Samples, data_set
 Row = tuple[int, list[str]]  # number of its line, cells
 
 _SEPARATORS = ",;\t"
+_LABELS = ("class", "label", "labels", "target", "y")
 
 
 class Table(Reader):
     """``.csv`` or ``.tsv`` with a row for each sample.
 
-    ``label`` is the column to predict (the last one by default), by its name or its number from 1.
+    ``label`` is the column to predict (the last one by default), by its name or its number from 1;
+    it is required if a column before the last one is called class, label, labels, target or y.
     All other columns are numbers, except those named in ``drop``. ``header`` is whether the first
     row contains names; by default it does if none of its cells is a number. The separator is the
     most frequent of comma, semicolon and tab.
@@ -65,13 +67,19 @@ class Table(Reader):
         for line, cells in rows:
             if len(cells) != len(names):
                 raise CimsimError(f"line {line} has {len(cells)} cells, but others {len(names)}")
-        label = len(names) - 1 if self.label is None else _column(self.label, names)
+        label = _last(names) if self.label is None else _column(self.label, names)
         dropped = {_column(name, names) for name in self.drop}
         if label in dropped:
             raise CimsimError(f"the column '{names[label]}' is both the label and dropped")
         features = [at for at in range(len(names)) if at != label and at not in dropped]
         if not features:
             raise CimsimError("there is no column besides the label; check the separator")
+        nameless = next((at for at in features if not names[at]), None)
+        if nameless is not None:
+            raise CimsimError(
+                f"column {nameless + 1} has no name, as the numbers of rows that pandas writes; "
+                f"leave it out with :drop={nameless + 1}, or name it"
+            )
         x = np.stack([_numbers(rows, at, names[at]) for at in features], axis=1)
         return Samples(x, _labels(rows, label, names[label]))
 
@@ -116,6 +124,23 @@ def _column(name: str, names: Sequence[str]) -> int:
     if name.isdecimal() and 1 <= int(name) <= len(names):
         return int(name) - 1
     raise CimsimError(unknown("column", name, names))
+
+
+def _last(names: Sequence[str]) -> int:
+    """The column of labels by default.
+
+    Raises:
+        CimsimError: if another one has the name of a label.
+    """
+    last = len(names) - 1
+    others = [name for name in names[:last] if name.lower() in _LABELS]
+    if others and names[last].lower() not in _LABELS:
+        raise CimsimError(
+            f"the last column, '{names[last] or last + 1}', is the label by default, but there is "
+            f"a column '{others[0]}'; choose one with :label={others[0]} or "
+            f":label={names[last] or last + 1}"
+        )
+    return last
 
 
 def _is_number(cell: str) -> bool:

@@ -160,6 +160,22 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "no label": (table("a,b\n1,0\n2,\n"), "line 3, column 'b': there is no label"),
     "rows of different lengths": (table("a,b\n1,0\n1,2,3\n"), "line 3 has 3 cells, but others 2"),
     "an unknown column": (table("a,bc\n1,0\n", ":label=bd"), "column 'bd'.*bc"),
+    "a label that is not the last column": (
+        table("label,a,b\n1,0,3\n0,1,4\n"),
+        "last column, 'b', is the label by default, but there is a column 'label'; choose one",
+    ),
+    "row numbers of pandas": (
+        table(",a,label\n0,1,0\n1,2,1\n"),
+        "column 1 has no name, .* leave it out with :drop=1, or name it",
+    ),
+    "a number that is too large": (
+        table("a,b\n1e300,0\n-1e300,1\n" + "1,0\n2,1\n" * 9),
+        "some inputs are too large: they do not fit float32",
+    ),
+    "a target that is too large": (
+        arrays(x=X, y=np.where(X[:, 0] == 4, 1e300, 0.5)),
+        "some targets are too large: they do not fit float32",
+    ),
     "a name twice": (table("a,a,b\n1,1,0\n", ":label=a"), "2 columns 'a'; use a number"),
     "a label that is dropped": (table("a,b\n1,0\n", ":drop=b"), "both the label and dropped"),
     "an unclosed quote": (table('a,b\n"1,0\n'), "is not a readable table"),
