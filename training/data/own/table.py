@@ -29,7 +29,8 @@ class Table(Reader):
     ``label`` is the column to predict (the last one by default), by its name or its number from 1;
     it is required if a column before the last one is called class, label, labels, target or y.
     All other columns are numbers, except those named in ``drop``. ``header`` is whether the first
-    row contains names; by default it does if none of its cells is a number. The separator is the
+    row contains names; by default it does if none of its cells is a number, and it is required if
+    the first row is 0, 1, 2, …. The separator is the
     most frequent of comma, semicolon and tab.
     """
 
@@ -76,9 +77,11 @@ class Table(Reader):
             raise CimsimError("there is no column besides the label; check the separator")
         nameless = next((at for at in features if not names[at]), None)
         if nameless is not None:
+            number = str(nameless + 1)
+            drop = "" if number in names else f"leave it out with :drop={number}, or "
             raise CimsimError(
-                f"column {nameless + 1} has no name, as the numbers of rows that pandas writes; "
-                f"leave it out with :drop={nameless + 1}, or name it"
+                f"column {number} has no name, as the numbers of rows that pandas writes unless "
+                f"index=False; {drop}name it"
             )
         x = np.stack([_numbers(rows, at, names[at]) for at in features], axis=1)
         return Samples(x, _labels(rows, label, names[label]))
@@ -88,6 +91,12 @@ class Table(Reader):
         first = rows[0][1]
         header = self.header
         if header is None:
+            numbered = [str(number) for number in range(len(first))]
+            if len(first) > 1 and first in (numbered, ["", *numbered[:-1]]):
+                raise CimsimError(
+                    f"the first row is {','.join(first[:3])},…, as pandas names columns; write "
+                    ":header=yes if these are names, or :header=no if they are a sample"
+                )
             header = not any(_is_number(cell) for cell in first)
         if header:
             return first, rows[1:]

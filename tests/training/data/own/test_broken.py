@@ -164,6 +164,18 @@ BROKEN: dict[str, tuple[Make, str]] = {
         table("label,a,b\n1,0,3\n0,1,4\n"),
         "last column, 'b', is the label by default, but there is a column 'label'; choose one",
     ),
+    "numbered columns of pandas": (
+        table("0,1,2\n5,6,0\n7,8,1\n"),
+        "the first row is 0,1,2,…, as pandas names columns; write :header=yes if these are names",
+    ),
+    "row numbers and numbered columns of pandas": (
+        table(",0,1\n0,6,0\n1,8,1\n"),
+        "the first row is ,0,1,…, as pandas names columns",
+    ),
+    "row numbers that no setting names": (
+        table(",0,1\n0,6,0\n1,8,1\n", ":header=yes"),
+        "column 1 has no name, as the numbers of rows that pandas writes unless index=False; name",
+    ),
     "row numbers of pandas": (
         table(",a,label\n0,1,0\n1,2,1\n"),
         "column 1 has no name, .* leave it out with :drop=1, or name it",
