@@ -26,8 +26,8 @@ class Checked(TyperCommand):
             if not word or _NO_VALUE.fullmatch(word):
                 what = word or (f"{before} ''" if before.startswith("--") else "''")
                 raise CimsimError(
-                    f"{what} is an empty argument, as of a shell variable that is not set; "
-                    "write a value, or . for the current folder"
+                    f"{what} is an empty argument, such as an unset shell variable; write a value, "
+                    "or . for the current folder"
                 )
         return super().parse_args(ctx, args)
 

@@ -200,7 +200,7 @@ class Compression(Effect):
     title: ClassVar[str] = "compression"
 
     kind: Literal["compression"] = "compression"
-    n: NonNegative = Field(description="compression; the loss at full scale is n / (1 + n) of it")
+    n: NonNegative = Field(description="strength; the relative loss at full scale is n / (1 + n)")
 
 
 class SarMismatch(Effect):

@@ -86,7 +86,7 @@ def test_an_empty_argument_is_refused(
     monkeypatch.chdir(tmp_path)
     code, printed, err = cimsim("train", "--profile", "ideal", *words)
     assert (code, printed) == (2, "")
-    assert "is an empty argument, as of a shell variable that is not set" in err
+    assert "is an empty argument, such as an unset shell variable" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 from cimsim.training.data.dataset import DataSet
-from cimsim.training.data.own.image_folder import Color, Size, picture_of
+from cimsim.training.data.own.image_folder import Color, Picture, Size, picture_of
 from cimsim.training.data.own.reader import Reader, Seed, Share, TaskName
 from cimsim.training.data.own.samples import Samples, data_set
 from cimsim.training.data.text import character_text, word_text
@@ -96,10 +96,12 @@ class HuggingFaceFolder(Reader):
             return Samples(columns[0], y)
         return Samples(np.stack(columns, axis=1), y)
 
-    def _pictures(self, images: Any) -> NDArray[np.uint8]:
+    def _pictures(self, images: Any) -> Picture:
         pictures = [picture_of(image, self.size, self.color) for image in images]
         if len({picture.shape for picture in pictures}) > 1:
             raise CimsimError("the images have different sizes; resize them, as with :size=32")
+        if len({picture.dtype for picture in pictures}) > 1:
+            raise CimsimError("some images have 8-bit levels, and others have more bits")
         return np.stack(pictures)
 
     def _text(self, path: Path, train: Any, test: Any) -> DataSet:

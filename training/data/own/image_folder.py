@@ -21,8 +21,8 @@ from cimsim.training.data.dataset import DataSet
 from cimsim.training.data.own.reader import LARGEST, Reader, Seed, Share
 from cimsim.training.data.own.samples import Samples, data_set
 
-Picture = NDArray[np.uint8]
-"""Gray levels [1, H, W] or colors [3, H, W]."""
+Picture = NDArray[np.uint8 | np.float32]
+"""Gray levels [1, H, W] or colors [3, H, W]; levels of more than 8 bits are in float32."""
 
 Color = Literal["gray", "rgb"]
 Size = Annotated[str, Field(pattern=r"^[1-9]\d{0,3}(x[1-9]\d{0,3})?$")]
@@ -39,8 +39,8 @@ class ImageFolder(Reader):
     """A folder for each class with its images, or such folders in ``train`` and ``test``.
 
     Images must have the same size, unless ``size`` (``32`` or ``28x20``, height and width) resizes
-    them. They are gray if all of them are, or with ``color=gray``. Transparency is ignored, and
-    16-bit levels become 8-bit ones.
+    them. They are gray if all of them are, or with ``color=gray``. Transparency is ignored.
+    Levels of more than 8 bits are not rounded, and all images must then have them.
     """
 
     name: ClassVar[str] = "images"
@@ -92,6 +92,11 @@ class ImageFolder(Reader):
                     f"{file} has {_size(picture)} pixels, but {files[0]} has "
                     f"{_size(pictures[0])}; resize all images, such as with :size=32"
                 )
+            if picture.dtype != pictures[0].dtype:
+                raise CimsimError(
+                    f"{file} has {_depth(picture)}, but {files[0]} has {_depth(pictures[0])}; save "
+                    "all images with the same number of bits"
+                )
             pictures.append(picture)
         if any(len(picture) == 3 for picture in pictures):
             pictures = [np.repeat(p, 3, axis=0) if len(p) == 1 else p for p in pictures]
@@ -141,17 +146,18 @@ def picture_of(image: Any, size: str | None = None, color: Color | None = None) 
 
     if image.mode not in (*_GRAY, *_COLORED):
         raise CimsimError(f"has pixels of the mode '{image.mode}'; save it as 8-bit gray or RGB")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.size and levels.max() > 255:
-            levels = levels >> 8
-        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     gray = color == "gray" or (color is None and image.mode in _GRAY)
-    image = image.convert("L" if gray else "RGB")
+    deep = image.mode.startswith("I")
+    if deep:
+        image = Image.fromarray(np.asarray(image).astype(np.float32))
+    else:
+        image = image.convert("L" if gray else "RGB")
     if size is not None:
         height, _, width = size.partition("x")
         image = image.resize((int(width or height), int(height)), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, dtype=np.uint8)
+    pixels = np.asarray(image)
+    if deep:
+        return np.repeat(pixels[None], 1 if gray else 3, axis=0)
     return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -190,3 +196,7 @@ def _names(folder: Path) -> list[str]:
 
 def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[2]}"
+
+
+def _depth(picture: Picture) -> str:
+    return f"{'8' if picture.dtype == np.uint8 else 'more than 8'} bits for each level"

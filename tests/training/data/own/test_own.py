@@ -258,8 +258,37 @@ def test_images_of_every_mode(mode: str, tmp_path: Path) -> None:
     pixels = read_image(tmp_path / "1.png")
     assert pixels.shape == ((3, 4, 4) if mode in ("RGB", "RGBA", "P") else (1, 4, 4))
     if mode != "1":
-        assert (pixels == np.arange(0, 256, 16).reshape(1, 4, 4)).all()
+        deep = 257 if mode == "I;16" else 1
+        assert (pixels == deep * np.arange(0, 256, 16).reshape(1, 4, 4)).all()
     assert read_image(tmp_path / "1.png", "2x3", "gray").shape == (1, 2, 3)
+    assert read_image(tmp_path / "1.png", color="rgb").shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_images_keep_levels_of_more_than_8_bits(bits: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(bits)
+    levels = generator.integers(0, 2**bits, (8, 4, 4), dtype=np.uint16)
+    levels[::2] %= 200  # dark images, whose levels would fit into 8 bits
+    for number, of_image in enumerate(levels):
+        file = tmp_path / ("dark", "light")[number % 2] / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(of_image).save(file)
+    data = load_data(f"{tmp_path}:test=0.5")
+    x = torch.cat([data.train_x, data.test_x]).flatten().double()
+    expected = torch.from_numpy(levels.astype(np.float64)).flatten()
+    # The standardized levels are a line of the levels in the files.
+    x, expected = (v.sort().values for v in (x, expected))
+    correlation = torch.corrcoef(torch.stack([x, expected]))[0, 1]
+    assert correlation > 1 - 1e-9
+
+
+def test_images_of_different_depths_are_an_error(tmp_path: Path) -> None:
+    for number, mode in enumerate(("L", "I;16")):
+        file = tmp_path / "class" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        image_of(mode).save(file)
+    with pytest.raises(CimsimError, match=r"1\.png has more than 8 bits for each level, but .*0"):
+        load_data(str(tmp_path))
 
 
 def test_images_of_one_pixel_train_a_network_without_convolutions(tmp_path: Path) -> None:
