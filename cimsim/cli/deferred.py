@@ -21,13 +21,13 @@ class Checked(TyperCommand):
     """A command that refuses options without effect."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Parse the arguments; an empty one is refused, because its path is the current folder."""
+        """Parse the arguments; an empty one, which as a path is the current folder, is refused."""
         for before, word in pairwise(["", *args]):
             if not word or _NO_VALUE.fullmatch(word):
                 what = word or (f"{before} ''" if before.startswith("--") else "''")
                 raise CimsimError(
                     f"{what} is an empty argument, such as an unset shell variable; write a value, "
-                    "or . for the current folder"
+                    "or leave it out"
                 )
         return super().parse_args(ctx, args)
 

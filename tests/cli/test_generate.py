@@ -51,7 +51,7 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
     ("args", "message"),
     [
         (["--prompt", "Wäre"], "characters that are not in tinyshakespeare: 'W', 'ä'"),
-        (["--prompt", ""], "the prompt is empty"),
+        (["--prompt", ""], "--prompt '' is an empty argument"),
         (["--age", "soon"], "soon"),
         (
             ["--digital", "--age", "1y", "--chip-seed", "5", "--profile", "generic-gaussian"],
@@ -88,6 +88,8 @@ def test_no_text_no_writing(tmp_path: Path) -> None:
     options: Any = {"rng": generator("x")}
     with pytest.raises(CimsimError, match="not finite"):
         next(generate(Nonsense(), data, "a", 1, **options))
+    with pytest.raises(CimsimError, match="the prompt is empty"):
+        next(generate(Nonsense(), data, "", 1, **options))
     from cimsim.training.data import load_data
 
     with pytest.raises(CimsimError, match="'digits' is not text"):
