@@ -9,7 +9,9 @@ every noise of the profile. `standard, published` has Gaussian weight noise of 3
 weight (Joshi et al. 2020). The `tuned` baselines choose noise and clipping for each noise of the
 chip; `fake-quantized` also simulates the converters, ignores their rounding in the gradient, and
 learns the ranges of the inputs. `noise auto` is the best of the candidates of `--noise auto`, all
-of them trained in full.
+of them trained in full. The profile *narrow readout* is `generic-gaussian` with a 4-bit ADC whose
+range is the root mean square of the signal; `rule C` is the default with a backward rule that
+ignores saturation.
 """
 
 from __future__ import annotations
