@@ -8,9 +8,9 @@ The comparison trains five tasks, reduced so that two CPU cores can train all of
 for four profiles, ResNet-20 for `pcm-ibm-2020` and the narrow readout, and the others for
 `pcm-ibm-2020`. A tenth of the training data is held out. The settings of the tuned methods are
 chosen on this held-out data, separately for each noise and age; the tables show results on test
-data and on other chips. Standard errors are computed over training
-seeds, and methods are compared seed by seed. Finished results are kept, so the same command
-resumes; the page shows all finished results. The profile *narrow readout* is `generic-gaussian`
+data and on other chips. Standard errors are computed over training seeds, and methods are compared
+seed by seed. Finished results are kept, so the same command resumes; the page shows all finished
+results. The profile *narrow readout* is `generic-gaussian`
 with a 4-bit ADC whose range is the root mean square of the signal. `noise-aware, tuned` chooses
 between three levels of noise and clipping; `calibrated ranges` is the default without learned
 ranges of the inputs; `rule A` to `rule E` are the default with other backward rules. `standard,

@@ -18,7 +18,7 @@ _NO_VALUE = re.compile(r"--[\w-]+=")
 
 
 class Checked(TyperCommand):
-    """A command that refuses options without effect."""
+    """A command that refuses empty arguments and options without effect."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Parse the arguments; an empty one, which as a path is the current folder, is refused."""

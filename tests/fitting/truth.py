@@ -42,11 +42,8 @@ def rows(seed: int, cells: int = 100, reads: int = 4) -> NDArray[np.float64]:
         spread = rng.normal(size=cells)  # one cell goes its own way, further with time
         for time in TIMES:
             now = written + shift(g, time) + drift_sigma(g, time) * spread
-            for read in range(reads):
-                values = now + read_sigma(g) * rng.normal(size=cells)
-                cell = index * cells + np.arange(cells)
-                columns = (np.full(cells, g), values, np.full(cells, time), cell)
-                found.append(np.stack((*columns, np.full(cells, float(read))), axis=1))
+            at = (g, time, index * cells)
+            found += [_read(rng, now, read_sigma(g), *at, read) for read in range(reads)]
     return np.concatenate(found)
 
 
@@ -69,9 +66,23 @@ def proportional(seed: int, cells: int = 100, reads: int = 4) -> NDArray[np.floa
         exponent = 0.04 + 0.01 * rng.normal(size=cells)
         for time in TIMES:
             now = written * time**-exponent
-            for read in range(reads):
-                values = now + read_sigma(now) * rng.normal(size=cells)
-                cell = index * cells + np.arange(cells)
-                columns = (np.full(cells, g), values, np.full(cells, time), cell)
-                found.append(np.stack((*columns, np.full(cells, float(read))), axis=1))
+            at = (g, time, index * cells)
+            found += [_read(rng, now, read_sigma(now), *at, read) for read in range(reads)]
     return np.concatenate(found)
+
+
+def _read(
+    rng: np.random.Generator,
+    now: NDArray[np.float64],
+    sigma: float | NDArray[np.float64],
+    target: float,
+    time: float,
+    first_cell: int,
+    read: int,
+) -> NDArray[np.float64]:
+    """One read of each cell, with a row for each."""
+    cells = len(now)
+    values = now + sigma * rng.normal(size=cells)
+    names = first_cell + np.arange(cells)
+    columns = (np.full(cells, target), values, np.full(cells, time), names)
+    return np.stack((*columns, np.full(cells, float(read))), axis=1)

@@ -101,7 +101,10 @@ class HuggingFaceFolder(Reader):
         if len({picture.shape for picture in pictures}) > 1:
             raise CimsimError("the images have different sizes; resize them, as with :size=32")
         if len({picture.dtype for picture in pictures}) > 1:
-            raise CimsimError("some images have 8-bit levels, and others have more bits")
+            raise CimsimError(
+                "some images have 8 bits for each level, and others have more; save all images "
+                "with the same number of bits"
+            )
         return np.stack(pictures)
 
     def _text(self, path: Path, train: Any, test: Any) -> DataSet:

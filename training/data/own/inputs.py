@@ -35,14 +35,19 @@ def standardized(train: Array, test: Array) -> tuple[Inputs, Inputs]:
 
     Raises:
         CimsimError: if the inputs are not numbers of such a shape, training and test samples differ
-            in shape, there is NaN or infinity, inputs are too large, or all inputs are
-            equal.
+            in shape, only one part has images of uint8, there is NaN or infinity, inputs are too
+            large, or all inputs are equal.
     """
     train, test = (_shaped(x) for x in (train, test))
     if train.shape[1:] != test.shape[1:]:
         raise CimsimError(
             f"training samples have the shape {list(train.shape[1:])}, but test samples "
             f"{list(test.shape[1:])}"
+        )
+    if train.ndim == 4 and (train.dtype == np.uint8) != (test.dtype == np.uint8):
+        one, other = ("training", "test") if train.dtype == np.uint8 else ("test", "training")
+        raise CimsimError(
+            f"{one} images are uint8, but {other} images are not; save both with the same type"
         )
     if train.ndim == 4 and train.dtype == np.uint8:
         train, test = (np.ascontiguousarray(x) for x in (train, test))

@@ -30,8 +30,7 @@ class Table(Reader):
     it is required if a column before the last one is called class, label, labels, target or y.
     All other columns are numbers, except those named in ``drop``. ``header`` is whether the first
     row contains names; by default it does if none of its cells is a number, and it is required if
-    the first row is 0, 1, 2, …. The separator is the
-    most frequent of comma, semicolon and tab.
+    the first row is 0, 1, 2, …. The separator is the most frequent of comma, semicolon and tab.
     """
 
     name: ClassVar[str] = "table"

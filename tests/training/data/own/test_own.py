@@ -282,6 +282,14 @@ def test_images_keep_levels_of_more_than_8_bits(bits: int, tmp_path: Path) -> No
     assert correlation > 1 - 1e-9
 
 
+def test_training_and_test_images_of_different_types_are_an_error(tmp_path: Path) -> None:
+    levels = np.arange(4 * 2 * 2).reshape(4, 1, 2, 2)
+    parts = {"train_x": levels.astype(np.uint8), "test_x": levels.astype(np.float32)}
+    np.savez(tmp_path / "a.npz", **parts, train_y=[0, 1, 0, 1], test_y=[0, 1, 0, 1])
+    with pytest.raises(CimsimError, match="training images are uint8, but test images are not"):
+        load_data(str(tmp_path / "a.npz"))
+
+
 def test_images_of_different_depths_are_an_error(tmp_path: Path) -> None:
     for number, mode in enumerate(("L", "I;16")):
         file = tmp_path / "class" / f"{number}.png"
